@@ -1,0 +1,28 @@
+"""What segmenting a stack gives."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class ScarSegmentation:
+    """Labels of one stack with everything needed to doubt them.
+
+    Attributes
+        labels: uint8 `[slice, row, column]` on the input's own grid, values of `scarnet.conventions.Label`.
+        probabilities: float16 `[class, slice, row, column]` (5 classes, label order) on the same grid, 0 outside the crop.
+        lv_center_lps_mm: `(3,)`, centre of the left ventricle used for the crop.
+        slice_doubt: float `(slices,)` in 0..1, expected share of wrong LV pixels in the slice; 0 where the LV is absent.
+        model: the card's name, version and sha256 and the runtime used.
+        parameters: everything that was chosen, so that the run can be repeated.
+        warnings: sentences for the user about this result.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    lv_center_lps_mm: np.ndarray
+    slice_doubt: np.ndarray
+    model: dict = field(default_factory=dict)
+    parameters: dict = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

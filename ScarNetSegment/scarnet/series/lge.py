@@ -1,0 +1,59 @@
+"""The engine's picture of one LGE short-axis stack."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from scarnet.series.geometry import StackGeometry
+
+
+class Reconstruction(str, Enum):
+    """How the inversion-recovery signal was reconstructed (Kellman et al., MRM 2002, doi 10.1002/mrm.10051)."""
+
+    MAGNITUDE = "magnitude"
+    PSIR = "psir"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class SeriesSource:
+    """Where a stack came from, without patient data. DICOM fields are empty for other formats.
+
+    `slice_files[k]` is the file that holds slice k; `sop_instance_uids[k]` its UID. `content_sha256` is taken over the
+    pixel values and the geometry, so that the same images in another file format or folder have the same identity.
+    """
+
+    kind: str = "array"  # "dicom", "nifti", "nrrd", "metaimage", "array", "phantom"
+    name: str = ""  # file or folder name as given, for messages on this computer; never written to reports of DICOM input
+    slice_files: tuple[str, ...] = ()
+    sop_instance_uids: tuple[str, ...] = ()
+    study_instance_uid: str = ""
+    series_instance_uids: tuple[str, ...] = ()
+    frame_of_reference_uid: str = ""
+    content_sha256: str = ""
+    acquisition: dict = field(default_factory=dict)  # non-identifying facts: manufacturer, field strength, TI, ...
+
+
+@dataclass(frozen=True, eq=False)
+class LgeSeries:
+    """One short-axis LGE stack on its own grid.
+
+    Attributes
+        image: float32 `[slice, row, column]`, the scanner's values after rescale (PSIR stays signed).
+        geometry: where it lies; `geometry.shape == image.shape`.
+        reconstruction: magnitude or PSIR, where it can be told.
+        warnings: sentences for the user about this input.
+        spacing_assumed: the file states no spacing and a typical one was put in its place: volumes rest on it.
+    """
+
+    image: np.ndarray
+    geometry: StackGeometry
+    reconstruction: Reconstruction = Reconstruction.UNKNOWN
+    warnings: tuple[str, ...] = ()
+    source: SeriesSource = SeriesSource()
+    spacing_assumed: bool = False
+
+    def __post_init__(self):
+        if self.image.shape != self.geometry.shape:
+            raise ValueError(f"Image has shape {self.image.shape}; its geometry says {self.geometry.shape}.")
