@@ -1,0 +1,107 @@
+"""Labelled patients on disk: which there are, how they are split, and their slices at one pixel size."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scarnet.conventions import Label, myocardium_mask
+from scarnet.errors import InputError
+from scarnet.segmentation.crop import resampling_matrix
+from scarnet.series import LgeSeries, read_label_map, read_lge
+
+IMAGE_SUFFIX, LABEL_SUFFIX = "_image.nii.gz", "_labels.nii.gz"
+DEFAULT_FOLD_COUNT = 5
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """One patient: all of their slices share a fold, so that no patient is on both sides of a split."""
+
+    name: str
+    fold: int
+    group: str  # "pathological", "normal" or ""
+    image: Path
+    labels: Path
+    spacing_mm: tuple[float, float, float] | None  # columns, rows, slices; None: as the header says
+
+
+def list_cases(folder: Path) -> list[CaseFile]:
+    """Patients of `folder`: pairs `NAME_image.nii.gz`, `NAME_labels.nii.gz`.
+
+    `cases.csv` (columns `case`, `fold`; `group`, `dx_mm`, `dz_mm` if known) fixes the folds and overrides spacings.
+    Without it a patient's fold follows from the SHA-256 of the name: the same on every machine, and unmoved when others
+    are added. Raises InputError when there is nothing to train on or a file is missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"No data folder at {folder}; give a folder of NAME{IMAGE_SUFFIX} and NAME{LABEL_SUFFIX}.")
+    table = folder / "cases.csv"
+    if table.is_file():
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or not {"case", "fold"} <= set(rows[0]):
+            raise InputError(f"{table} needs the columns case and fold and at least one row.")
+    else:
+        names = sorted(path.name.removesuffix(IMAGE_SUFFIX) for path in folder.glob(f"*{IMAGE_SUFFIX}"))
+        rows = [{"case": n, "fold": int(hashlib.sha256(n.encode()).hexdigest(), 16) % DEFAULT_FOLD_COUNT} for n in names]
+    cases = []
+    for row in rows:
+        image, labels = folder / f"{row['case']}{IMAGE_SUFFIX}", folder / f"{row['case']}{LABEL_SUFFIX}"
+        for path in (image, labels):
+            if not path.is_file():
+                raise InputError(f"{path.name} is missing in {folder}; every patient needs an image and a label map.")
+        spacing = None
+        if row.get("dx_mm") and row.get("dz_mm"):
+            dx, dz = float(row["dx_mm"]), float(row["dz_mm"])
+            spacing = (dx, dx, dz)
+        cases.append(CaseFile(row["case"], int(row["fold"]), row.get("group", ""), image, labels, spacing))
+    if not cases:
+        raise InputError(f"No patients in {folder}: expected files named NAME{IMAGE_SUFFIX} and NAME{LABEL_SUFFIX}.")
+    return cases
+
+
+def read_case(case: CaseFile) -> tuple[LgeSeries, np.ndarray]:
+    """Image and expert labels on one grid. Raises InputError when they do not fit."""
+    series = read_lge(case.image, spacing_mm=case.spacing_mm)
+    labels, _ = read_label_map(case.labels)
+    if labels.shape != series.image.shape:
+        raise InputError(f"{case.name}: labels have shape {labels.shape}, the image has {series.image.shape}.")
+    if labels.max() > Label.MVO:
+        raise InputError(f"{case.name}: label value {labels.max()} is unknown; 0 background to 4 MVO are expected.")
+    return series, labels
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A patient's slices at `pixel_mm`, in array orientation (augmentation turns them anyway).
+
+    `image` float32 and `labels` uint8 `[slice, row, column]`; `center` `(row, column)` of the LV in these pixels.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    center: np.ndarray
+
+
+def resample_labels(labels: np.ndarray, to_rows: np.ndarray, to_columns: np.ndarray) -> np.ndarray:
+    """Each class is resampled as a mask of its own and the largest wins: no value is ever invented between two."""
+    masks = np.stack([to_rows @ (labels == value).astype(np.float32) @ to_columns.T for value in Label])
+    return masks.argmax(axis=0).astype(np.uint8)
+
+
+def prepare(case: CaseFile, pixel_mm: float) -> PreparedCase:
+    series, labels = read_case(case)
+    matrices = []
+    for axis in (0, 1):
+        step = pixel_mm / series.geometry.pixel_spacing_mm[axis]
+        size = series.image.shape[1 + axis]
+        matrices.append(resampling_matrix(max(int(round(size / step)), 1), (step - 1) / 2, step, size))
+    image = np.stack([matrices[0] @ plane @ matrices[1].T for plane in series.image]).astype(np.float32)
+    resampled = np.stack([resample_labels(plane, *matrices) for plane in labels])
+    lv = np.argwhere(myocardium_mask(resampled) | (resampled == Label.BLOOD_POOL))
+    center = lv[:, 1:].mean(axis=0) if len(lv) else np.array(image.shape[1:]) / 2
+    return PreparedCase(case.name, image, resampled, center)

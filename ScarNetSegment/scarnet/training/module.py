@@ -1,0 +1,69 @@
+"""What Lightning trains: ScarNet or the LV finder, with their losses, optimiser and schedule."""
+
+import math
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+
+from scarnet.network.config import FinderConfig, ScarNetConfig
+from scarnet.network.scarnet import ScarNet
+from scarnet.network.unet import UNet
+from scarnet.training.losses import LOSSES
+
+#: Share of the loss that the two branches bear on their own (deep supervision).
+BRANCH_WEIGHT = 0.4
+
+
+class Schedule(L.LightningModule):
+    """AdamW with a linear warm-up and a cosine to zero over the whole run."""
+
+    def __init__(self, *, learning_rate: float, total_steps: int, weight_decay: float = 0.01):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def configure_optimizers(self):
+        p = self.hparams
+        optimizer = torch.optim.AdamW(self.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay)
+        warm_up = max(min(200, p.total_steps // 10), 1)
+
+        def factor(step: int) -> float:
+            if step < warm_up:
+                return (step + 1) / warm_up
+            return 0.5 * (1 + math.cos(math.pi * min((step - warm_up) / max(p.total_steps - warm_up, 1), 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class ScarNetTraining(Schedule):
+    def __init__(self, config: ScarNetConfig, loss: str, **schedule):
+        super().__init__(**schedule)
+        self.network = ScarNet(config)
+        self.loss = LOSSES[loss]
+
+    def training_step(self, batch, _):
+        images, labels = batch
+        fused, encoder, unet = self.network.branches(images)
+        loss = self.loss(fused, labels)
+        branches = [logits for logits in (encoder, unet) if logits is not None and logits is not fused]
+        if branches:
+            loss = (1 - BRANCH_WEIGHT) * loss + BRANCH_WEIGHT * sum(self.loss(b, labels) for b in branches) / len(branches)
+        self.log("loss", loss, on_epoch=True, on_step=False, prog_bar=True)
+        return loss
+
+
+class FinderTraining(Schedule):
+    def __init__(self, config: FinderConfig, **schedule):
+        super().__init__(**schedule)
+        self.network = UNet(1, 1, config.channels)
+
+    def training_step(self, batch, _):
+        images, lv = batch
+        logits = self.network(images)[:, 0]
+        target = lv.to(logits.dtype)
+        probability = logits.sigmoid()
+        dice = (2 * (probability * target).sum() + 1) / (probability.sum() + target.sum() + 1)
+        loss = F.binary_cross_entropy_with_logits(logits, target) + 1 - dice
+        self.log("loss", loss, on_epoch=True, on_step=False, prog_bar=True)
+        return loss

@@ -1,0 +1,135 @@
+"""Training samples: sample number n of a seed is always the same picture, so that a resumed run is the same run."""
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.local.brightness_gradient import BrightnessGradientAdditiveTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from torch.utils.data import Dataset, Sampler
+
+from scarnet.conventions import scar_mask
+from scarnet.segmentation.crop import normalise, with_neighbours
+from scarnet.training.data import PreparedCase
+
+#: Share of samples drawn among slices with scar alone: scar is in half of the slices and in few of their pixels.
+SCAR_SHARE = 0.3
+#: Share of samples that show no heart at all, so that slices beyond apex and base stay empty.
+OFF_HEART_SHARE = 0.04
+#: Farthest that a sample's centre lies from the LV's, mm: what the finder is trusted to.
+MAX_SHIFT_MM = 20.0
+#: Label of pixels that no image covers: they are turned with the rest, then left out of the normalisation as in use.
+OUTSIDE = 9
+
+
+def augmentation(side: int) -> ComposeTransforms:
+    """Any in-plane orientation, scale, elastic; then contrast, bias field, noise, blur and coarse acquisition."""
+    return ComposeTransforms(
+        [
+            SpatialTransform(
+                (side, side),
+                patch_center_dist_from_border=0,
+                random_crop=False,
+                p_rotation=1.0,
+                p_scaling=0.7,
+                scaling=(0.75, 1.3),
+                p_synchronize_scaling_across_axes=0.8,
+                p_elastic_deform=0.25,
+                elastic_deform_scale=(0.1, 0.3),
+                elastic_deform_magnitude=(0.02, 0.08),
+                mode_seg="bilinear",  # per class, then the largest: see resample_labels
+                padding_mode_image="border",
+            ),
+            MirrorTransform(allowed_axes=(0, 1)),
+            RandomTransform(GaussianBlurTransform((0.4, 1.2), synchronize_channels=True, synchronize_axes=True), 0.15),
+            RandomTransform(
+                SimulateLowResolutionTransform((0.5, 1.0), synchronize_channels=True, synchronize_axes=True, ignore_axes=()),
+                0.15,
+            ),
+            RandomTransform(GaussianNoiseTransform((0, 0.08), synchronize_channels=True), 0.3),
+            RandomTransform(
+                BrightnessGradientAdditiveTransform(
+                    lambda shape, dimension: np.exp(np.random.uniform(np.log(shape[dimension] / 3), np.log(shape[dimension] * 2))),
+                    (-0.5, 1.5),
+                    max_strength=lambda image, gradient: np.random.uniform(-1.0, 1.0),
+                    same_for_all_channels=True,
+                    mean_centered=True,
+                ),
+                0.3,
+            ),
+            RandomTransform(ContrastTransform(BGContrast((0.7, 1.4)), preserve_range=False, synchronize_channels=True), 0.3),
+            RandomTransform(
+                GammaTransform(BGContrast((0.6, 1.6)), p_invert_image=0.0, synchronize_channels=True, p_per_channel=1, p_retain_stats=1),
+                0.4,
+            ),
+        ]
+    )
+
+
+class LgeSlices(Dataset):
+    """Augmented slices of prepared patients. `self[n]`: `(float32 [in_slices, side, side], int64 [side, side])`."""
+
+    def __init__(self, cases: list[PreparedCase], *, side: int, in_slices: int, pixel_mm: float, num_classes: int, seed: int):
+        self.side, self.in_slices, self.pixel_mm, self.num_classes, self.seed = side, in_slices, pixel_mm, num_classes, seed
+        self.cases = [(with_neighbours(normalise(case.image), in_slices), case.labels, case.center) for case in cases]
+        self.all_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
+        self.scar_slices = [(c, k) for c, k in self.all_slices if scar_mask(cases[c].labels[k]).any()]
+        self.augment = augmentation(side)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng([self.seed, number])
+        scar = self.scar_slices and rng.random() < SCAR_SHARE
+        pool = self.scar_slices if scar else self.all_slices
+        case, k = pool[rng.integers(len(pool))]
+        planes, labels, center = self.cases[case]
+        distance = MAX_SHIFT_MM * rng.random()
+        if rng.random() < OFF_HEART_SHARE:
+            distance = rng.uniform(0.6, 1.2) * self.side * self.pixel_mm
+        angle = rng.uniform(0, 2 * np.pi)
+        center = center + distance / self.pixel_mm * np.array([np.sin(angle), np.cos(angle)])
+        window, target = self._window(planes[k], labels[k], center)
+        # The library draws from the global generators: lend it ones that depend on this sample alone.
+        state = np.random.get_state()
+        with torch.random.fork_rng(devices=[]):
+            np.random.seed(rng.integers(2**32, dtype=np.uint64).astype(np.uint32))
+            torch.manual_seed(int(rng.integers(2**62)))
+            sample = self.augment(image=torch.from_numpy(window), segmentation=torch.from_numpy(target[None].astype(np.int16)))
+        np.random.set_state(state)
+        target = sample["segmentation"][0].numpy()
+        image = normalise(sample["image"].numpy(), target != OUTSIDE)
+        target = np.where(target == OUTSIDE, 0, target).astype(np.int64)
+        return torch.from_numpy(image), torch.from_numpy(target).clamp_(max=self.num_classes - 1)
+
+    def _window(self, planes: np.ndarray, labels: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A square wide enough to be turned, about `center`; beyond the image edge labels are OUTSIDE."""
+        size = int(np.ceil(self.side * 1.45))
+        start = np.round(center - size / 2).astype(int)
+        index = [start[axis] + np.arange(size) for axis in (0, 1)]
+        clipped = [np.clip(index[axis], 0, labels.shape[axis] - 1) for axis in (0, 1)]
+        inside = (clipped[0] == index[0])[:, None] & (clipped[1] == index[1])[None, :]
+        window = planes[:, clipped[0][:, None], clipped[1][None, :]]
+        target = np.where(inside, labels[clipped[0][:, None], clipped[1][None, :]], OUTSIDE)
+        return np.ascontiguousarray(window, np.float32), target
+
+
+class NumberedSampler(Sampler[int]):
+    """Sample numbers of one epoch; Lightning sets the epoch, also after a resume."""
+
+    def __init__(self, samples_per_epoch: int):
+        self.samples_per_epoch, self.epoch = samples_per_epoch, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples_per_epoch
+
+    def __iter__(self):
+        first = self.epoch * self.samples_per_epoch
+        return iter(range(first, first + self.samples_per_epoch))
