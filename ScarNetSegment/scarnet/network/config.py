@@ -87,16 +87,16 @@ PRESETS: dict[str, ScarNetConfig] = {
     ),
     # The same class for a laptop's processor: finer tokens, neighbouring slices, a decoder that climbs to full size.
     "compact": ScarNetConfig(
-        input_size=96,
+        input_size=80,
         num_classes=5,
         in_slices=3,
         encoder=EncoderConfig(
-            pretrained_size=96,
+            pretrained_size=80,
             patch_size=8,
             embed_dim=192,
             depth=4,
             num_heads=6,
-            window_size=6,
+            window_size=5,
             global_attention_blocks=(1, 3),
             out_channels=64,
         ),
@@ -109,7 +109,7 @@ PRESETS: dict[str, ScarNetConfig] = {
 # For tests and smoke runs: seconds, not useful on images.
 PRESETS["tiny"] = replace(
     PRESETS["compact"],
-    encoder=EncoderConfig(96, 16, 32, 2, 2, 3, (1,), 16),
+    encoder=EncoderConfig(80, 16, 32, 2, 2, 3, (1,), 16),
     decoder_channels=(16, 8, 8),
     reduced_channels=8,
     unet_channels=(4, 8, 8, 16),

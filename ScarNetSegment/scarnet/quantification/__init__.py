@@ -1,5 +1,6 @@
-"""Volumes, masses, percent of LV, AHA-17, transmurality, threshold methods, intervals."""
+"""Volumes, masses and percent of LV from a label map."""
 
+from scarnet.quantification.quantify import QuantificationParameters, quantify
 from scarnet.quantification.report import ScarReport
 
-__all__ = ["ScarReport"]
+__all__ = ["QuantificationParameters", "ScarReport", "quantify"]

@@ -1,7 +1,7 @@
-"""The numbers of one patient: what every table, page, DICOM object and panel only reads.
+"""The numbers of one patient: what every table, page and panel only reads.
 
 Field names carry their units. `ScarReport.to_dict()` is `report.json` (schema `scarnet-report/1`); keys may be added,
-never renamed. NaN never reaches a file: what is not known is None.
+never renamed. What is not known is None, never NaN.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ SCHEMA = "scarnet-report/1"
 
 @dataclass(frozen=True)
 class LvMeasures:
-    """Left ventricle. Myocardium is healthy muscle, scar and MVO together; papillary muscles as segmented (see rule)."""
+    """Left ventricle. Myocardium is healthy muscle, scar and MVO together; papillary muscles follow `rules`."""
 
     myocardium_volume_ml: float
     mass_g: float
@@ -25,39 +25,22 @@ class ScarMeasures:
 
     volume_ml: float
     mass_g: float
-    percent_lv: float | None  # of myocardial volume; None without myocardium
-    percent_lv_interval: tuple[float, float] | None = None  # 90 %, from the model's calibrated doubt
-    transmurality_mean_percent: float | None = None  # over the chords that cross scar
-    transmurality_max_percent: float | None = None
-    enhanced_slices: int = 0
-    core_volume_ml: float | None = None
-    grey_zone_volume_ml: float | None = None
-    core_definition: str = ""
+    percent_lv: float  # of the myocardial volume
+    enhanced_slices: int  # slices that hold any
 
 
 @dataclass(frozen=True)
 class MvoMeasures:
+    """Microvascular obstruction: counted in scar, listed alone."""
+
     volume_ml: float
     mass_g: float
-    percent_lv: float | None
-
-
-@dataclass(frozen=True)
-class ThresholdMeasures:
-    """One intensity-threshold method on the same myocardium."""
-
-    method: str  # full name with its parameters and remote region rule
-    threshold: float | None  # in the image's own units; None where the method has no single one
-    volume_ml: float | None
-    mass_g: float | None
-    percent_lv: float | None
-    reference: str = ""  # paper
-    not_computed_because: str = ""
+    percent_lv: float
 
 
 @dataclass(frozen=True)
 class SliceMeasures:
-    """One slice; `index` counts from 0 in the array, `position_mm` along the slice normal."""
+    """One slice; `index` counts from 0 in the array, `position_mm` along the slice normal from the first slice."""
 
     index: int
     position_mm: float
@@ -66,24 +49,8 @@ class SliceMeasures:
     scar_volume_ml: float
     mvo_volume_ml: float
     blood_pool_volume_ml: float
-    scar_percent: float | None  # of the slice's own myocardium
-    transmurality_mean_percent: float | None = None
-    transmurality_max_percent: float | None = None
-    doubt: float | None = None  # 0..1
-
-
-@dataclass(frozen=True)
-class AhaSegment:
-    """One of the 17 segments (Cerqueira et al., Circulation 2002, doi 10.1161/hc0402.102975)."""
-
-    number: int
-    name: str
-    territory: str  # LAD, RCA or LCX
-    myocardium_volume_ml: float | None  # None: not covered by the stack (shown grey)
-    scar_volume_ml: float | None
-    scar_percent: float | None
-    transmurality_percent: float | None  # mean over the segment's chords, scar-free chords counting 0
-    transmurality_class: str | None  # "0", "1-25", "26-50", "51-75", "76-100"
+    scar_percent: float | None  # of the slice's own myocardium; None where there is none
+    doubt: float | None  # 0..1, from the model; None for a segmentation from elsewhere
 
 
 @dataclass(frozen=True)
@@ -97,14 +64,11 @@ class ScarReport:
     lv: LvMeasures
     scar: ScarMeasures
     mvo: MvoMeasures
-    thresholds: dict[str, ThresholdMeasures] = field(default_factory=dict)
-    slices: tuple[SliceMeasures, ...] = ()
-    aha17: tuple[AhaSegment, ...] = ()
-    sentence: str = ""  # plain-language summary
+    slices: tuple[SliceMeasures, ...]
     quality: Quality = Quality()
-    rules: dict[str, str] = field(default_factory=dict)  # how slices weigh, papillary rule, density, remote region ...
+    rules: dict[str, str] = field(default_factory=dict)  # how the numbers are defined
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; tuples become lists when written."""
+        """JSON-ready."""
         return {"schema": SCHEMA, **asdict(self)}

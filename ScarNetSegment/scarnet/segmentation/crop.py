@@ -113,6 +113,17 @@ class CropGrid:
                 result[..., k, r0:r1, c0:c1] = to_rows @ crops[..., k, :, :] @ to_columns.T
         return result
 
+    def pixel_to_lps(self, slice_index: int, row: float, column: float) -> np.ndarray:
+        """`(3,)` LPS mm of a crop pixel, as `extract` orders them."""
+        transpose, flip_rows, flip_columns = patient_axes(self.geometry)
+        row = self.side - 1 - row if flip_rows else row
+        column = self.side - 1 - column if flip_columns else column
+        row, column = (column, row) if transpose else (row, column)
+        (row_start, row_step, _), (column_start, column_step, _) = (self._axis(slice_index, axis) for axis in (0, 1))
+        return self.geometry.index_to_lps(
+            np.array([slice_index, row_start + row * row_step, column_start + column * column_step])
+        )
+
     def _inverse(self, slice_index: int, axis: int) -> tuple[int, int, np.ndarray]:
         start, step, size = self._axis(slice_index, axis)
         first = max(int(np.ceil(start - 0.5 * step)), 0)

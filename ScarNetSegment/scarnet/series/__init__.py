@@ -2,5 +2,6 @@
 
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
+from scarnet.series.read import read_label_map, read_lge
 
-__all__ = ["LgeSeries", "Reconstruction", "SeriesSource", "StackGeometry"]
+__all__ = ["LgeSeries", "Reconstruction", "SeriesSource", "StackGeometry", "read_label_map", "read_lge"]

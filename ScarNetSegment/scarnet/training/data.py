@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scarnet.conventions import Label, myocardium_mask
+from scarnet.conventions import Label
 from scarnet.errors import InputError
 from scarnet.segmentation.crop import resampling_matrix
 from scarnet.series import LgeSeries, read_label_map, read_lge
@@ -95,13 +95,38 @@ def resample_labels(labels: np.ndarray, to_rows: np.ndarray, to_columns: np.ndar
 
 def prepare(case: CaseFile, pixel_mm: float) -> PreparedCase:
     series, labels = read_case(case)
+    return _prepared(case.name, series.image, labels, series.geometry.pixel_spacing_mm, pixel_mm)
+
+
+def _prepared(name: str, image, labels, spacing_mm: tuple[float, float], pixel_mm: float) -> PreparedCase:
     matrices = []
     for axis in (0, 1):
-        step = pixel_mm / series.geometry.pixel_spacing_mm[axis]
-        size = series.image.shape[1 + axis]
+        step = pixel_mm / spacing_mm[axis]
+        size = image.shape[1 + axis]
         matrices.append(resampling_matrix(max(int(round(size / step)), 1), (step - 1) / 2, step, size))
-    image = np.stack([matrices[0] @ plane @ matrices[1].T for plane in series.image]).astype(np.float32)
     resampled = np.stack([resample_labels(plane, *matrices) for plane in labels])
-    lv = np.argwhere(myocardium_mask(resampled) | (resampled == Label.BLOOD_POOL))
-    center = lv[:, 1:].mean(axis=0) if len(lv) else np.array(image.shape[1:]) / 2
-    return PreparedCase(case.name, image, resampled, center)
+    lv = np.argwhere(resampled > 0)
+    center = lv[:, 1:].mean(axis=0) if len(lv) else np.array(resampled.shape[1:]) / 2
+    image = np.stack([matrices[0] @ plane @ matrices[1].T for plane in image]).astype(np.float32)
+    return PreparedCase(name, image, resampled, center)
+
+
+#: Typical pixel of short-axis cine; the cine set states none.
+CINE_PIXEL_MM = 1.5
+
+
+def prepare_cine(folder: Path, pixel_mm: float) -> list[PreparedCase]:
+    """Cine anatomy (`*.npz` with `image` and `labels`: 0 background, 1 RV, 2 myocardium, 3 cavity) as further hearts.
+
+    Of use where contrast matters little, as for finding the LV. Scale is nominal: augmentation covers the error.
+    """
+    files = sorted(Path(folder).glob("*.npz"))
+    if not files:
+        raise InputError(f"No cine volumes (*.npz) in {folder}.")
+    to_ours = np.array([Label.BACKGROUND, Label.BACKGROUND, Label.MYOCARDIUM, Label.BLOOD_POOL], np.uint8)
+    cases = []
+    for file in files:
+        with np.load(file) as stored:
+            image, labels = stored["image"].astype(np.float32), to_ours[stored["labels"]]
+        cases.append(_prepared(file.stem, image, labels, (CINE_PIXEL_MM, CINE_PIXEL_MM), pixel_mm))
+    return cases

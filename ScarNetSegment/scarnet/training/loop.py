@@ -18,7 +18,7 @@ class RunParameters:
 
     epochs: int
     samples_per_epoch: int = 2000
-    batch_size: int = 8
+    batch_size: int = 16
     learning_rate: float = 1e-3
     ema_decay: float = 0.998
     seed: int = 1

@@ -23,7 +23,7 @@ SCAR_SHARE = 0.3
 #: Share of samples that show no heart at all, so that slices beyond apex and base stay empty.
 OFF_HEART_SHARE = 0.04
 #: Farthest that a sample's centre lies from the LV's, mm: what the finder is trusted to.
-MAX_SHIFT_MM = 20.0
+MAX_SHIFT_MM = 16.0
 #: Label of pixels that no image covers: they are turned with the rest, then left out of the normalisation as in use.
 OUTSIDE = 9
 
@@ -93,29 +93,57 @@ class LgeSlices(Dataset):
             distance = rng.uniform(0.6, 1.2) * self.side * self.pixel_mm
         angle = rng.uniform(0, 2 * np.pi)
         center = center + distance / self.pixel_mm * np.array([np.sin(angle), np.cos(angle)])
-        window, target = self._window(planes[k], labels[k], center)
-        # The library draws from the global generators: lend it ones that depend on this sample alone.
-        state = np.random.get_state()
-        with torch.random.fork_rng(devices=[]):
-            np.random.seed(rng.integers(2**32, dtype=np.uint64).astype(np.uint32))
-            torch.manual_seed(int(rng.integers(2**62)))
-            sample = self.augment(image=torch.from_numpy(window), segmentation=torch.from_numpy(target[None].astype(np.int16)))
-        np.random.set_state(state)
-        target = sample["segmentation"][0].numpy()
-        image = normalise(sample["image"].numpy(), target != OUTSIDE)
-        target = np.where(target == OUTSIDE, 0, target).astype(np.int64)
-        return torch.from_numpy(image), torch.from_numpy(target).clamp_(max=self.num_classes - 1)
+        window, target = square_window(planes[k], labels[k], center, self.side)
+        image, target = augmented(self.augment, window, target, rng)
+        return image, torch.where(target == OUTSIDE, 0, target).clamp_(max=self.num_classes - 1)
 
-    def _window(self, planes: np.ndarray, labels: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A square wide enough to be turned, about `center`; beyond the image edge labels are OUTSIDE."""
-        size = int(np.ceil(self.side * 1.45))
-        start = np.round(center - size / 2).astype(int)
-        index = [start[axis] + np.arange(size) for axis in (0, 1)]
-        clipped = [np.clip(index[axis], 0, labels.shape[axis] - 1) for axis in (0, 1)]
-        inside = (clipped[0] == index[0])[:, None] & (clipped[1] == index[1])[None, :]
-        window = planes[:, clipped[0][:, None], clipped[1][None, :]]
-        target = np.where(inside, labels[clipped[0][:, None], clipped[1][None, :]], OUTSIDE)
-        return np.ascontiguousarray(window, np.float32), target
+
+def square_window(planes: np.ndarray, labels: np.ndarray, center: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square about `center` wide enough for `side` to be turned in it; beyond the image edge labels are OUTSIDE."""
+    size = int(np.ceil(side * 1.45))
+    start = np.round(center - size / 2).astype(int)
+    index = [start[axis] + np.arange(size) for axis in (0, 1)]
+    clipped = [np.clip(index[axis], 0, labels.shape[axis] - 1) for axis in (0, 1)]
+    inside = (clipped[0] == index[0])[:, None] & (clipped[1] == index[1])[None, :]
+    window = planes[:, clipped[0][:, None], clipped[1][None, :]]
+    target = np.where(inside, labels[clipped[0][:, None], clipped[1][None, :]], OUTSIDE)
+    return np.ascontiguousarray(window, np.float32), target
+
+
+def augmented(transforms, window: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image, normalised where it exists, and int64 labels after transforms that draw from `rng` alone."""
+    state = np.random.get_state()  # the library draws from the global generators: lend it ones of this sample's own
+    with torch.random.fork_rng(devices=[]):
+        np.random.seed(rng.integers(2**32, dtype=np.uint64).astype(np.uint32))
+        torch.manual_seed(int(rng.integers(2**62)))
+        sample = transforms(image=torch.from_numpy(window), segmentation=torch.from_numpy(target[None].astype(np.int16)))
+    np.random.set_state(state)
+    target = sample["segmentation"][0].long()
+    return torch.from_numpy(normalise(sample["image"].numpy(), (target != OUTSIDE).numpy())), target
+
+
+class WholeSlices(Dataset):
+    """Whole slices at the finder's pixel size, shifted, turned and cut. `self[n]`: `(float32 [1, side, side], bool)`."""
+
+    #: 384 mm at 4 mm a pixel: a large field of view with room to shift.
+    SIDE = 96
+    MAX_SHIFT_MM = 90.0
+
+    def __init__(self, cases: list[PreparedCase], *, pixel_mm: float, seed: int):
+        self.cases, self.pixel_mm, self.seed = cases, pixel_mm, seed
+        self.planes = [normalise(case.image) for case in cases]
+        self.augment = augmentation(self.SIDE)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng([self.seed, number])
+        case = rng.integers(len(self.cases))  # by patient first: long stacks do not count more
+        planes, labels = self.planes[case], self.cases[case].labels
+        k = rng.integers(len(planes))
+        shift = rng.uniform(-1, 1, 2) * self.MAX_SHIFT_MM / self.pixel_mm
+        center = np.array(labels.shape[1:]) / 2 + shift
+        window, target = square_window(planes[k : k + 1], labels[k], center, self.SIDE)
+        image, target = augmented(self.augment, window, target, rng)
+        return image, (target > 0) & (target != OUTSIDE)
 
 
 class NumberedSampler(Sampler[int]):

@@ -1,0 +1,67 @@
+"""Everything a run leaves in its folder, or nothing."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from scarnet.errors import UsageError
+from scarnet.export.html import write_html
+from scarnet.export.segmentation_file import write_label_map, write_segmentation
+from scarnet.export.tables import patient_row, write_csv, write_json
+from scarnet.quantification import ScarReport
+from scarnet.segmentation import ScarSegmentation
+from scarnet.series import LgeSeries
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UsageError, before any work is done, if `folder` cannot be made or written."""
+    folder = Path(folder)
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"Nothing can be written to {folder}; choose another output folder.")
+
+
+def write_outputs(
+    folder: Path,
+    series: LgeSeries,
+    labels: np.ndarray,
+    report: ScarReport,
+    *,
+    segmentation: ScarSegmentation | None = None,
+    with_report: bool = True,
+    with_segmentation: bool = True,
+) -> dict[str, Path]:
+    """Write the label map, Slicer segmentation, JSON, CSV and HTML into `folder`, all or none; returns the paths.
+
+    Files of the same names are replaced, others left alone. Raises UsageError when the folder cannot be written.
+    """
+    folder = Path(folder)
+    check_writable(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+    except OSError as error:
+        raise UsageError(f"Nothing can be written to {folder} ({error.strerror}); choose another output folder.") from error
+    try:
+        if with_segmentation:
+            write_label_map(stage / "labels.nii.gz", labels, series.geometry)
+            model = None if segmentation is None else segmentation.model
+            write_segmentation(stage / "segmentation.seg.nrrd", labels, series.geometry, model=model)
+        write_json(stage / "report.json", report)
+        write_csv(stage / "report.csv", [patient_row(report)])
+        write_csv(stage / "slices.csv", [asdict(s) for s in report.slices])
+        if with_report:
+            write_html(stage / "report.html", series, labels, report)
+        written = {}
+        for part in sorted(stage.iterdir()):
+            os.replace(part, folder / part.name)
+            written[part.name] = folder / part.name
+        return written
+    except OSError as error:
+        raise UsageError(f"Nothing was written to {folder} ({error.strerror}); free space or choose another folder.") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""Networks from their configurations, and their weights on disk: everything here needs torch."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from scarnet.errors import ModelError
+from scarnet.files import replacing
+from scarnet.network.config import EncoderConfig, FinderConfig, ScarNetConfig
+
+
+def build(kind: str, config: dict) -> nn.Module:
+    """The untrained network of a card (`kind`, `config`)."""
+    if kind == "scarnet":
+        from scarnet.network.scarnet import ScarNet
+
+        return ScarNet(ScarNetConfig.from_dict(config))
+    if kind == "finder":
+        from scarnet.network.unet import UNet
+
+        return UNet(1, 1, FinderConfig.from_dict(config).channels)
+    if kind == "encoder":
+        from scarnet.network.encoder import SamImageEncoder
+
+        return SamImageEncoder(EncoderConfig(**{**config, "global_attention_blocks": tuple(config["global_attention_blocks"])}))
+    raise ModelError(f"A model of kind '{kind}' cannot be built.")
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """fp16 safetensors of everything the network needs, buffers included; counters are left out."""
+    state = {k: v.detach().half().contiguous().cpu() for k, v in network.state_dict().items() if v.is_floating_point()}
+    with replacing(path) as part:
+        save_file(state, part)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill `network` from `save_weights`' file. Raises ModelError unless every tensor is there in its shape."""
+    state = {key: value.float() for key, value in load_file(path).items()}
+    wanted = {key: value for key, value in network.state_dict().items() if value.is_floating_point()}
+    wrong = sorted(set(wanted) ^ set(state)) or sorted(k for k in wanted if wanted[k].shape != state[k].shape)
+    if wrong:
+        raise ModelError(f"{path} does not fit its configuration: {len(wrong)} tensors differ, first {wrong[0]}.")
+    network.load_state_dict(state, strict=False)
+
+
+def export_onnx(network: nn.Module, path: Path, *, channels: int, side: int, any_size: bool = False) -> None:
+    """Write `network` as ONNX with its weights in fp16 and its arithmetic in fp32.
+
+    Input `slices` `(batch, channels, side, side)`, output `logits`; the batch is free, and with `any_size` so are rows
+    and columns (multiples of 16).
+    """
+    import logging
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    network = network.eval()
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    shape = {0: batch}
+    if any_size:
+        shape |= {2: 16 * torch.export.Dim("rows", min=1, max=64), 3: 16 * torch.export.Dim("columns", min=1, max=64)}
+    with replacing(path) as part:
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, channels, side, side),),
+            part,
+            input_names=["slices"],
+            output_names=["logits"],
+            dynamic_shapes=(shape,),
+            opset_version=18,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+        _store_weights_as_half(part)
+
+
+def _store_weights_as_half(path: Path) -> None:
+    """Keep large weights as fp16 with a cast after each; ONNX Runtime folds the casts when it loads the file."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < 1024:
+            continue
+        name = tensor.name
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name + ".half")
+        tensor.CopyFrom(half)
+        casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

@@ -1,0 +1,52 @@
+"""Where the left ventricle lies in a full field of view."""
+
+import numpy as np
+from scipy import ndimage
+
+from scarnet.errors import InputError
+from scarnet.network import LoadedNetwork
+from scarnet.segmentation.crop import CropGrid, normalise
+from scarnet.series import LgeSeries
+
+#: The finder's map is smoothed by this before its peak is taken: about the width of a ventricular wall.
+SMOOTHING_MM = 8.0
+#: Probability counts towards the centre within this distance of the peak: the radius of a large LV.
+REACH_MM = 50.0
+#: Smallest credible LV, as area in the slice where it is largest: an apical cap of 2 cm across.
+MINIMUM_AREA_CM2 = 3.0
+
+
+def whole_field_grid(series: LgeSeries, pixel_mm: float) -> CropGrid:
+    """A square about the image centre that covers every pixel, its side a multiple of 16."""
+    geometry = series.geometry
+    extent = max(geometry.shape[1] * geometry.pixel_spacing_mm[0], geometry.shape[2] * geometry.pixel_spacing_mm[1])
+    side = int(np.ceil(extent / pixel_mm / 16) * 16)
+    center = geometry.index_to_lps(np.array([(n - 1) / 2 for n in geometry.shape]))
+    return CropGrid(geometry, center, side, pixel_mm)
+
+
+def find_lv(series: LgeSeries, finder: LoadedNetwork) -> np.ndarray:
+    """`(3,)` LPS mm: a point on the long axis of the LV in its middle slice.
+
+    The maps of all slices are added before the peak is sought: what looks like a ventricle in one slice seldom does in
+    the next. Raises InputError when nothing of the size of a ventricle is found.
+    """
+    pixel_mm = finder.card.input["pixel_mm"]
+    grid = whole_field_grid(series, pixel_mm)
+    crops, inside = grid.extract(series.image)
+    logits = finder.logits(normalise(crops, inside)[:, None])[:, 0]
+    probability = np.where(inside, 1 / (1 + np.exp(-logits)), 0)
+    total = ndimage.gaussian_filter(probability.sum(axis=0), SMOOTHING_MM / pixel_mm)
+    peak = np.array(np.unravel_index(total.argmax(), total.shape))
+    rows, columns = np.indices(total.shape)
+    near = np.hypot(rows - peak[0], columns - peak[1]) * pixel_mm <= REACH_MM
+    areas_cm2 = ((probability > 0.5) & near).sum(axis=(1, 2)) * pixel_mm**2 / 100
+    if areas_cm2.max() < MINIMUM_AREA_CM2:
+        raise InputError(
+            "No left ventricle was found in the images: check that this is a short-axis LGE stack, "
+            "or give a point inside the ventricle (LV centre, --lv-center)."
+        )
+    weight = probability.sum(axis=0) * near
+    center = np.array([(rows * weight).sum(), (columns * weight).sum()]) / weight.sum()
+    middle = int(np.round((np.arange(len(areas_cm2)) * areas_cm2).sum() / areas_cm2.sum()))
+    return grid.pixel_to_lps(middle, *center)

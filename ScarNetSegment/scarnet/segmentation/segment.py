@@ -1,0 +1,170 @@
+"""The whole way from a stack to its labels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from scarnet.conventions import CancelCallback, Label, ProgressCallback
+from scarnet.errors import Cancelled, InputError
+from scarnet.network import LoadedNetwork, find_model, load_network
+from scarnet.segmentation.cleaning import clean, decide, slice_doubt
+from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
+from scarnet.segmentation.finder import find_lv
+from scarnet.segmentation.result import ScarSegmentation
+from scarnet.series import LgeSeries
+
+#: The crop is laid anew when what was found lies farther than this from its centre.
+RECENTER_MM = 12.0
+#: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
+MINIMUM_MYOCARDIUM_ML = 5.0
+
+
+def segment(
+    series: LgeSeries,
+    *,
+    model: str | Path = "default",
+    device: str = "auto",
+    lv_center_lps_mm: np.ndarray | None = None,
+    test_time_flips: bool | None = None,
+    on_progress: ProgressCallback | None = None,
+    is_cancelled: CancelCallback | None = None,
+) -> ScarSegmentation:
+    """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
+
+    `model`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
+    `test_time_flips`: average over all eight in-plane orientations; None: as the model's card says. `on_progress` is
+    called after, `is_cancelled` asked before every slice. Raises InputError when no LV is found, ModelError for a model
+    that cannot be used, Cancelled, MemoryError when the device is too small.
+    """
+    report = on_progress or (lambda done, total, text: None)
+    slices = series.image.shape[0]
+    report(0, slices, "Loading the model")
+    network = load_network(find_model(model), device=device)
+    flips = network.card.decision.get("test_time_flips", False) if test_time_flips is None else test_time_flips
+    center = lv_center_lps_mm
+    if center is None:
+        report(0, slices, "Finding the left ventricle")
+        center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
+    center = np.asarray(center, dtype=float)
+    _check_inside(series, center)
+    labels, probabilities = _label(series, network, center, flips, report, is_cancelled)
+    moved = _lv_center(series, labels)
+    if lv_center_lps_mm is None and moved is not None and _in_plane_distance(series, moved, center) > RECENTER_MM:
+        center = moved
+        labels, probabilities = _label(series, network, center, flips, report, is_cancelled)
+    muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
+    if muscle_ml < MINIMUM_MYOCARDIUM_ML:
+        raise InputError(
+            "No left-ventricular myocardium was found around the LV centre: check that this is a short-axis LGE stack, "
+            "or give a point inside the ventricle (LV centre, --lv-center)."
+        )
+    report(slices, slices, "Segmented")
+    return ScarSegmentation(
+        labels=labels,
+        probabilities=probabilities.astype(np.float16),
+        lv_center_lps_mm=center,
+        slice_doubt=slice_doubt(probabilities, labels),
+        model=network.describe(),
+        parameters={
+            "lv_center_lps_mm": [round(float(c), 2) for c in center],
+            "lv_center_given": lv_center_lps_mm is not None,
+            "test_time_flips": bool(flips),
+            **{key: value for key, value in network.card.decision.items() if key != "test_time_flips"},
+        },
+        warnings=_warnings(series, network, center, labels),
+    )
+
+
+def _label(series, network: LoadedNetwork, center, flips, report, is_cancelled) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities `[class, slice, row, column]` on the input's grid for a crop about `center`."""
+    card = network.card
+    grid = CropGrid(series.geometry, center, card.input["side"], card.input["pixel_mm"])
+    crops, inside = grid.extract(series.image)
+    inputs = with_neighbours(normalise(crops, inside), card.input["in_slices"])
+    crop_probabilities = predict(network, inputs, flips=flips, on_progress=report, is_cancelled=is_cancelled)
+    probabilities = grid.put_back(crop_probabilities)
+    probabilities[0] += 1 - probabilities.sum(axis=0)  # outside the crop all is background
+    labels = decide(probabilities, card.decision.get("scar_threshold", 0.5))
+    volumes = np.nan_to_num(series.geometry.voxel_volumes_ml)
+    cleaned = clean(
+        labels, volumes, series.geometry.pixel_area_mm2, minimum_scar_ml=card.decision.get("minimum_scar_ml", 0.0)
+    )
+    return cleaned, probabilities
+
+
+#: The eight in-plane orientations: quarter turns, with and without a mirror.
+ORIENTATIONS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
+
+
+def predict(network: LoadedNetwork, inputs: np.ndarray, *, flips: bool, on_progress=None, is_cancelled=None) -> np.ndarray:
+    """`[slice, in_slices, side, side]` to probabilities `[class, slice, side, side]`.
+
+    On a GPU all slices go as one batch. On a processor a batch is no faster than its parts, so slices go one by one, each
+    with all its orientations, and progress and cancel are that much finer.
+    """
+    count = len(inputs)
+    step = 1 if network.device == "cpu" else count
+    views = ORIENTATIONS if flips else ORIENTATIONS[:1]
+    results = []
+    for start in range(0, count, step):
+        if is_cancelled is not None and is_cancelled():
+            raise Cancelled("Segmentation was cancelled; nothing was written.")
+        part = inputs[start : start + step]
+        batch = np.concatenate([turn(part, *view) for view in views])
+        logits = network.logits(batch)
+        logits = logits - logits.max(axis=1, keepdims=True)
+        probability = np.exp(logits)
+        probability /= probability.sum(axis=1, keepdims=True)
+        turned = [turn_back(p, *v) for p, v in zip(np.split(probability, len(views)), views, strict=True)]
+        results.append(np.mean(turned, axis=0, dtype=np.float32))
+        if on_progress is not None:
+            on_progress(min(start + step, count), count, f"Slice {min(start + step, count)} of {count}")
+    return np.concatenate(results).swapaxes(0, 1)
+
+
+def turn(planes: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
+    planes = np.rot90(planes, turns, axes=(-2, -1))
+    return planes[..., ::-1] if mirror else planes
+
+
+def turn_back(planes: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
+    planes = planes[..., ::-1] if mirror else planes
+    return np.rot90(planes, -turns, axes=(-2, -1))
+
+
+def _check_inside(series: LgeSeries, center: np.ndarray) -> None:
+    index = series.geometry.lps_to_index(center)
+    if center.shape != (3,) or not np.isfinite(center).all():
+        raise InputError(f"The LV centre must be three finite coordinates (LPS, mm), got {center.tolist()}.")
+    if not all(-0.5 <= i <= n - 0.5 for i, n in zip(index[1:], series.geometry.shape[1:], strict=True)):
+        raise InputError(
+            f"The LV centre {center.round(1).tolist()} (LPS, mm) lies outside the images; give a point inside the ventricle."
+        )
+
+
+def _lv_center(series: LgeSeries, labels: np.ndarray) -> np.ndarray | None:
+    index = np.argwhere(labels > 0)
+    return series.geometry.index_to_lps(index.mean(axis=0)) if len(index) else None
+
+
+def _in_plane_distance(series: LgeSeries, a: np.ndarray, b: np.ndarray) -> float:
+    offset = a - b
+    return float(np.linalg.norm(offset - (offset @ series.geometry.normal) * series.geometry.normal))
+
+
+def _warnings(series, network: LoadedNetwork, center, labels) -> tuple[str, ...]:
+    found = []
+    lv = labels > 0
+    edge = lv[:, [0, -1]].any() or lv[:, :, [0, -1]].any()
+    if edge:
+        found.append("The left ventricle touches the edge of the images: volumes may be too small.")
+    grid = CropGrid(series.geometry, center, network.card.input["side"], network.card.input["pixel_mm"])
+    frame = np.zeros((labels.shape[0], grid.side, grid.side), np.float32)
+    frame[:, 3:-3, 3:-3] = 1
+    if (lv & (grid.put_back(frame) < 0.5)).any() and not edge:
+        found.append("The left ventricle reaches the border of the region given to the network: check its outline.")
+    empty = ~lv.any(axis=(1, 2))
+    inner = empty[np.argmax(~empty) : len(empty) - np.argmax(~empty[::-1])]
+    if inner.any():
+        found.append("A slice between slices of the left ventricle was left empty: check it.")
+    return tuple(found)

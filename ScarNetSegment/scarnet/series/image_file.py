@@ -1,0 +1,112 @@
+"""NIfTI, NRRD and MetaImage files, on their own grid."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from scarnet.errors import InputError
+from scarnet.series.checks import (
+    MINIMUM_SLICE_DISTANCE_MM,
+    TYPICAL_SPACING_MM,
+    check_geometry,
+    check_pixels,
+    check_slices,
+    content_sha256,
+)
+from scarnet.series.geometry import StackGeometry
+from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
+
+KINDS = {".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage"}
+
+
+def kind_of(path: Path) -> str | None:
+    """The format a file's name promises, or None."""
+    return next((kind for suffix, kind in KINDS.items() if path.name.lower().endswith(suffix)), None)
+
+
+def read_array(path: Path) -> tuple[np.ndarray, StackGeometry]:
+    """Voxels `[slice, row, column]` in the file's own type, and their grid. Raises InputError."""
+    warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's warnings name files on standard error
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        _check_header(reader, path)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path.name} cannot be read as an image: it is damaged or not what its name says; export it again."
+        ) from error
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(warnings_shown)
+    if image.GetDimension() == 4:  # a single volume: _check_header refused more
+        image = image[..., 0]
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    array = sitk.GetArrayFromImage(image)
+    try:
+        return array, StackGeometry.from_affine_lps(affine, array.shape)
+    except ValueError as error:
+        raise InputError(f"{path.name}: {error} Correct the header, or give the spacing with --spacing.") from error
+
+
+def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
+    size = reader.GetSize()
+    if reader.GetNumberOfComponents() > 1:
+        raise InputError(f"{path.name} is a colour or vector image; an LGE series of plain grey values is needed.")
+    if len(size) > 3 and any(n > 1 for n in size[3:]):
+        raise InputError(f"{path.name} has {len(size)} dimensions {size}; give one volume (one phase, one inversion time).")
+    if len(size) < 3:
+        check_slices(1, path.name)
+    stored = [reader.GetMetaData(key) for key in ("pixdim[1]", "pixdim[2]", "pixdim[3]") if reader.HasMetaDataKey(key)]
+    spacing = [float(value) for value in stored] or list(reader.GetSpacing()[:3])
+    if not all(np.isfinite(s) and s > 0 for s in spacing):  # ITK itself makes such values positive without a word
+        raise InputError(f"{path.name} states a spacing of {spacing} mm; all must be positive: correct the header.")
+
+
+def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None = None) -> LgeSeries:
+    """An LGE stack from a file. `spacing_mm`: columns, rows, slices, instead of what the header states."""
+    array, geometry = read_array(path)
+    check_slices(geometry.shape[0], path.name)
+    image = array.astype(np.float32)
+    check_pixels(image, path.name)
+    warnings, assumed = [], False
+    if spacing_mm is not None:
+        geometry = with_spacing(geometry, spacing_mm)
+    elif is_placeholder(geometry):
+        geometry, assumed = with_spacing(geometry, TYPICAL_SPACING_MM), True
+        warnings.append(
+            "The file states no spacing (1 x 1 x 1): a typical {:g} x {:g} x {:g} mm was assumed. Percentages hold; volumes "
+            "and masses rest on the assumption: give the true spacing with --spacing.".format(*TYPICAL_SPACING_MM)
+        )
+    check_geometry(geometry, path.name)
+    if np.allclose(np.abs([geometry.column_direction, geometry.row_direction]), np.eye(3)[:2], atol=1e-4):
+        warnings.append(
+            "The file states no oblique orientation, as short-axis stacks have: which wall is anterior is not certain."
+        )
+    return LgeSeries(
+        image=image,
+        geometry=geometry,
+        reconstruction=Reconstruction.PSIR if image.min() < 0 else Reconstruction.UNKNOWN,
+        warnings=tuple(warnings),
+        source=SeriesSource(kind=kind_of(path) or "", name=path.name, content_sha256=content_sha256(image, geometry)),
+        spacing_assumed=assumed,
+    )
+
+
+def is_placeholder(geometry: StackGeometry) -> bool:
+    """A spacing of exactly one everywhere on few slices: what tools write when they know none."""
+    spacing = (*geometry.pixel_spacing_mm, geometry.slice_weights_mm[0])
+    return np.allclose(spacing, 1.0, atol=1e-6) and geometry.shape[0] < 30 and 1.0 < MINIMUM_SLICE_DISTANCE_MM
+
+
+def with_spacing(geometry: StackGeometry, spacing_mm: tuple[float, float, float]) -> StackGeometry:
+    """The same axes and first corner, another spacing (columns, rows, slices)."""
+    if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+        raise InputError(f"Spacing must be three positive numbers in mm (columns, rows, slices), got {tuple(spacing_mm)}.")
+    affine = geometry.affine_lps.copy()
+    affine[:3, :3] = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0) * np.asarray(spacing_mm)
+    return StackGeometry.from_affine_lps(affine, geometry.shape)
