@@ -11,7 +11,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from scarnet.errors import UsageError
-from scarnet.phantom.simulate import Phantom, describe, simulate
+from scarnet.phantom.simulate import Phantom, PhantomParameters, describe, simulate
 from scarnet.series import Reconstruction
 
 #: Phase-sensitive values are stored unsigned with this offset, which RescaleIntercept takes away again.
@@ -85,10 +85,12 @@ def _slice_dataset(phantom: Phantom, k: int, identity: str) -> pydicom.Dataset:
 SAMPLE_SEED = 20
 
 
-def write_sample(folder: Path) -> Phantom:
-    """The shipped sample: `LGEShortAxis/*.dcm`, `truth.nii.gz` and `truth.json` beside it."""
+def write_sample(
+    folder: Path, parameters: PhantomParameters = PhantomParameters(), *, seed: int = SAMPLE_SEED
+) -> Phantom:
+    """`LGEShortAxis/*.dcm`, and beside it `truth.nii.gz` and `truth.json`; the defaults give the shipped sample."""
     folder = Path(folder)
-    phantom = simulate(seed=SAMPLE_SEED)
+    phantom = simulate(parameters, seed=seed)
     write_dicom(phantom, folder / "LGEShortAxis")
     labels = sitk.GetImageFromArray(phantom.labels)
     affine = phantom.series.geometry.affine_lps

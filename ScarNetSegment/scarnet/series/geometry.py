@@ -8,6 +8,9 @@ import numpy as np
 #: Two slice distances count as equal within 1 %: DICOM decimal strings carry 16 characters, scanners round positions
 #: to about 1e-3 mm, and a missing slice doubles the distance.
 SLICE_SPACING_RTOL = 1e-2
+#: Lengths that volumes are made of are rounded to a nanometre: finer digits differ between file formats (DICOM keeps
+#: positions as decimal strings, NIfTI as 32-bit floats) and would make equal labels differ in the last digit.
+LENGTH_DECIMALS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +75,12 @@ class StackGeometry:
         if self.shape[0] == 1:
             return np.array([self.single_slice_thickness_mm or np.nan])
         steps = np.diff(self.slice_positions_mm)
-        return (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
+        weights = (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
+        return np.round(weights, LENGTH_DECIMALS)
 
     @cached_property
     def pixel_area_mm2(self) -> float:
-        return self.pixel_spacing_mm[0] * self.pixel_spacing_mm[1]
+        return round(self.pixel_spacing_mm[0], LENGTH_DECIMALS) * round(self.pixel_spacing_mm[1], LENGTH_DECIMALS)
 
     @cached_property
     def voxel_volumes_ml(self) -> np.ndarray:

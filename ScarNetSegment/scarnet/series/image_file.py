@@ -16,6 +16,7 @@ from scarnet.series.checks import (
 )
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
+from scarnet.series.nifti import stored_spacing_and_nonfinite
 
 KINDS = {".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage"}
 
@@ -35,7 +36,7 @@ def read_array(path: Path) -> tuple[np.ndarray, StackGeometry]:
         reader.ReadImageInformation()
         _check_header(reader, path)
         image = reader.Execute()
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError) as error:
         raise InputError(
             f"{path.name} cannot be read as an image: it is damaged or not what its name says; export it again."
         ) from error
@@ -61,10 +62,13 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
         raise InputError(f"{path.name} has {len(size)} dimensions {size}; give one volume (one phase, one inversion time).")
     if len(size) < 3:
         check_slices(1, path.name)
-    stored = [reader.GetMetaData(key) for key in ("pixdim[1]", "pixdim[2]", "pixdim[3]") if reader.HasMetaDataKey(key)]
-    spacing = [float(value) for value in stored] or list(reader.GetSpacing()[:3])
-    if not all(np.isfinite(s) and s > 0 for s in spacing):  # ITK itself makes such values positive without a word
-        raise InputError(f"{path.name} states a spacing of {spacing} mm; all must be positive: correct the header.")
+    spacing, nonfinite = tuple(reader.GetSpacing()[:3]), 0
+    if kind_of(path) == "nifti":
+        spacing, nonfinite = stored_spacing_and_nonfinite(path) or (spacing, nonfinite)
+    if not all(np.isfinite(s) and s > 0 for s in spacing):
+        raise InputError(f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header.")
+    if nonfinite:
+        raise InputError(f"{path.name} holds {nonfinite} values that are not numbers (NaN or infinite); export the series again.")
 
 
 def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None = None) -> LgeSeries:

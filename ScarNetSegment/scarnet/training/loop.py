@@ -1,12 +1,12 @@
 """One training run: from prepared samples to an averaged state, resumable after a kill at any moment."""
 
+import csv
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
 from scarnet.training.samples import NumberedSampler
@@ -30,6 +30,33 @@ class RunParameters:
         return self.epochs * (self.samples_per_epoch // self.batch_size)
 
 
+class EpochMetrics(L.Callback):
+    """Appends one row per epoch to `metrics.csv`; a resumed run goes on below."""
+
+    def __init__(self, path: Path):
+        self.path, self.started = path, 0.0
+
+    def on_train_epoch_start(self, trainer, module):
+        self.started = time.time()
+
+    def on_train_epoch_end(self, trainer, module):
+        if not trainer.is_global_zero:
+            return
+        row = {
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "loss": f"{float(trainer.callback_metrics['loss']):.5f}",
+            "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
+            "seconds": f"{time.time() - self.started:.1f}",
+        }
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
 def run(module: L.LightningModule, samples: Dataset, folder: Path, parameters: RunParameters, *, progress: bool = True) -> dict:
     """Train `module` and return the state dict of its `network`, averaged over the run (EMA).
 
@@ -37,18 +64,18 @@ def run(module: L.LightningModule, samples: Dataset, folder: Path, parameters: R
     goes on from it and gives what an uninterrupted run would have given.
     """
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     checkpoint = ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=1, monitor=None, every_n_epochs=1)
     trainer = L.Trainer(
         max_epochs=parameters.epochs,
         accelerator=parameters.accelerator,
         devices=parameters.devices,
         gradient_clip_val=1.0,
-        callbacks=[checkpoint, EMAWeightAveraging(decay=parameters.ema_decay)] + ([RichProgressBar()] if progress else []),
-        logger=CSVLogger(folder, name="", version=""),
+        callbacks=[checkpoint, EMAWeightAveraging(decay=parameters.ema_decay), EpochMetrics(folder / "metrics.csv")]
+        + ([RichProgressBar()] if progress else []),
+        logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
-        log_every_n_steps=50,
-        use_distributed_sampler=True,
     )
     loader = DataLoader(
         samples,

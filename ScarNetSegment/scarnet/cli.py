@@ -1,0 +1,336 @@
+"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `models`.
+
+Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import scarnet
+from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML
+from scarnet.errors import ScarNetError, UsageError
+
+app = typer.Typer(
+    name="scarnet",
+    help="Myocardial scar on late gadolinium enhancement (LGE) cardiac MRI.\n\n" + scarnet.RESEARCH_USE,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
+Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Spacing = Annotated[
+    Optional[str], typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it.")
+]
+Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
+Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
+
+
+def main() -> None:
+    """Entry point: turns our errors into one line and an exit code."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        sys.exit(app(arguments, standalone_mode=True))
+    except ScarNetError as error:
+        if debug:
+            raise
+        typer.echo(f"scarnet: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("scarnet: stopped; nothing was written.", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        logging.getLogger(__name__).debug("failure", exc_info=True)
+        typer.echo(f"scarnet: internal failure ({type(error).__name__}: {error}); run again with --debug and report it.", err=True)
+        sys.exit(1)
+
+
+def _numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count:
+        raise UsageError(f"{what} takes {count} numbers with commas between, such as {','.join(['1.4'] * count)}; got '{text}'.")
+    return values
+
+
+def _folds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--folds takes whole numbers with commas between, such as 1,2,3,4; got '{text}'.") from None
+
+
+def _print_report(report, written: dict[str, Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(show_header=False, box=None)
+    spacing = " (spacing assumed)" if report.provenance["input"]["spacing_assumed"] else ""
+    for name, value in (
+        ("LV myocardium", f"{report.lv.myocardium_volume_ml:.1f} mL, {report.lv.mass_g:.1f} g{spacing}"),
+        ("Scar", f"{report.scar.volume_ml:.1f} mL, {report.scar.mass_g:.1f} g, {report.scar.percent_lv:.1f} % of LV{spacing}"),
+        ("Microvascular obstruction", f"{report.mvo.volume_ml:.1f} mL (in scar){spacing}"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+    for line in report.quality.warnings:
+        console.print(f"Warning: {line}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"Written to {next(iter(written.values())).parent}: {', '.join(sorted(written))}", highlight=False, soft_wrap=True)
+    console.print(scarnet.RESEARCH_USE, style="dim", soft_wrap=True)
+
+
+@app.command()
+def segment(
+    input: Annotated[Path, typer.Argument(help="A DICOM folder or file, .nii(.gz), .nrrd or .mha.")],
+    output: Output,
+    model: Model = "default",
+    device: Device = "auto",
+    lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
+    spacing: Spacing = None,
+    density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+    flips: Annotated[Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page out.")] = False,
+) -> None:
+    """Segment LV myocardium and scar of an LGE short-axis series and write labels and report."""
+    center = _numbers(lv_center, "--lv-center", 3)
+    report, written = _segment(
+        input,
+        output,
+        model=model,
+        device=device,
+        center=center,
+        spacing=_numbers(spacing, "--spacing", 3),
+        density=density,
+        flips=flips,
+        with_report=not no_report,
+    )
+    _print_report(report, written)
+
+
+def _segment(input, output, *, model="default", device="auto", center=None, spacing=None, density, flips=None, with_report=True):
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from scarnet.export import write_outputs
+    from scarnet.export.outputs import check_writable
+    from scarnet.quantification import QuantificationParameters, quantify
+    from scarnet.segmentation import segment as run
+    from scarnet.series import read_lge
+
+    parameters = QuantificationParameters(myocardial_density_g_per_ml=density)
+    check_writable(output)
+    series = read_lge(input, spacing_mm=spacing)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
+        task = progress.add_task("Reading", total=None)
+        segmentation = run(
+            series,
+            model=model,
+            device=device,
+            lv_center_lps_mm=center,
+            test_time_flips=flips,
+            on_progress=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
+        )
+    report = quantify(series, segmentation.labels, parameters=parameters, segmentation=segmentation)
+    return report, write_outputs(output, series, segmentation.labels, report, segmentation=segmentation, with_report=with_report)
+
+
+@app.command()
+def measure(
+    segmentation: Annotated[Path, typer.Argument(help="A label map or a Slicer segmentation (.seg.nrrd).")],
+    volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
+    output: Output,
+    scar: Annotated[Optional[str], typer.Option(help="Name of the scar segment.")] = None,
+    myocardium: Annotated[Optional[str], typer.Option(help="Name of the myocardium segment.")] = None,
+    spacing: Spacing = None,
+    density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+) -> None:
+    """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
+    from scarnet.export import read_segmentation, write_outputs
+    from scarnet.export.outputs import check_writable
+    from scarnet.files import sha256_of
+    from scarnet.quantification import QuantificationParameters, quantify
+    from scarnet.series import read_lge
+
+    parameters = QuantificationParameters(myocardial_density_g_per_ml=density)
+    check_writable(output)
+    series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
+    labels, notes = read_segmentation(segmentation, series, scar=scar, myocardium=myocardium)
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
+    report = quantify(series, labels, parameters=parameters, notes=notes, provenance=provenance)
+    _print_report(report, write_outputs(output, series, labels, report, with_segmentation=False))
+
+
+@app.command()
+def demo(output: Output = Path("scarnet-demo")) -> None:
+    """The whole main job on the shipped sample, a simulated LGE series, beside its known truth."""
+    from scarnet.resources import shipped
+
+    sample = shipped("SampleData")
+    report, written = _segment(sample / "LGEShortAxis", output, density=MYOCARDIAL_DENSITY_G_PER_ML)
+    _print_report(report, written)
+    truth = json.loads((sample / "truth.json").read_text(encoding="utf-8"))["truth"]
+    typer.echo(
+        f"Simulated truth: myocardium {truth['myocardium_volume_ml']:.1f} mL, scar {truth['scar_volume_ml']:.1f} mL, "
+        f"{truth['scar_percent_lv']:.1f} % of LV, MVO {truth['mvo_volume_ml']:.1f} mL."
+    )
+
+
+@app.command()
+def phantom(
+    output: Output,
+    seed: Annotated[int, typer.Option(help="Another seed, another noise and outline.")] = 20,
+    magnitude: Annotated[bool, typer.Option("--magnitude", help="Magnitude instead of phase-sensitive images.")] = False,
+    transmurality: Annotated[float, typer.Option(help="Of the infarct at its centre, 0 (none) to 1.", min=0, max=1)] = 0.85,
+) -> None:
+    """Simulate an LGE short-axis DICOM series with exactly known truth. The defaults give the shipped sample."""
+    from dataclasses import replace
+
+    from scarnet.export.outputs import check_writable
+    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample
+    from scarnet.series import Reconstruction
+
+    check_writable(output)
+    scar = ScarParameters(transmurality=transmurality) if transmurality > 0 else None
+    parameters = PhantomParameters(heart=HeartParameters(scar=scar))
+    if magnitude:
+        parameters = replace(parameters, reconstruction=Reconstruction.MAGNITUDE)
+    made = write_sample(output, parameters, seed=seed)
+    typer.echo(f"Written to {output}: " + ", ".join(f"{key} {value:.2f}" for key, value in made.truth_ml.items()))
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of NAME_image.nii.gz, NAME_labels.nii.gz and perhaps cases.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
+    preset: Annotated[str, typer.Option(help="compact, paper, tiny, or finder for the network that finds the LV.")] = "compact",
+    folds: Folds = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 32,
+    samples_per_epoch: Annotated[int, typer.Option(min=16)] = 2000,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
+    loss: Annotated[str, typer.Option(help="regions, or paper for the paper's loss.")] = "regions",
+    encoder: Annotated[Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")] = None,
+    cine: Annotated[Optional[Path], typer.Option(help="Folder of cine anatomy, for the finder.")] = None,
+    seed: int = 1,
+    name: Annotated[Optional[str], typer.Option(help="Name on the card; default: the folder's.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, which the data may dictate.")] = "",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    devices: Annotated[str, typer.Option(help="auto, or how many.")] = "auto",
+) -> None:
+    """Train a model. Run the same command again after an interruption: it goes on where it was."""
+    from scarnet.export.outputs import check_writable
+
+    check_writable(output)
+    try:
+        from scarnet.training.loop import RunParameters
+        from scarnet.training.train import train_finder, train_scarnet
+    except ImportError as error:
+        raise UsageError(f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training].") from None
+    run_parameters = RunParameters(
+        epochs=epochs,
+        samples_per_epoch=samples_per_epoch,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        accelerator=accelerator,
+        devices=devices if devices == "auto" else int(devices),
+    )
+    common = dict(name=name or output.name, folds=_folds(folds), run_parameters=run_parameters, licence=licence)
+    if preset == "finder":
+        folder = train_finder(data, output, cine=cine, **common)
+    else:
+        folder = train_scarnet(data, output, preset_name=preset, loss=loss, encoder=encoder, **common)
+    typer.echo(f"Model written to {folder}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder of labelled patients, as for train.")],
+    output: Output,
+    model: Model = "default",
+    folds: Folds = None,
+    device: Device = "auto",
+    flips: Annotated[Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")] = None,
+) -> None:
+    """Segment labelled patients that the model was not trained on and compare with the experts."""
+    from scarnet.evaluation.evaluate import evaluate_model, summarise
+    from scarnet.export.outputs import check_writable
+    from scarnet.export.tables import write_csv
+    from scarnet.files import replacing
+
+    check_writable(output)
+
+    def show(row: dict) -> None:
+        typer.echo(f"{row['case']:12s} myocardium {row['myocardium_dice']:.3f}  scar {row['scar_dice']:.3f}  {row['error']}")
+
+    rows = evaluate_model(data, model=model, folds=_folds(folds), device=device, test_time_flips=flips, on_case=show)
+    summary = summarise(rows)
+    write_csv(output / "cases.csv", rows)
+    with replacing(output / "summary.json") as part:
+        part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(summary, indent=2))
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Every model that is there, shipped or added."""
+    from scarnet.network import list_models
+
+    for card, folder in list_models():
+        typer.echo(f"{card.name}  version {card.version}  {card.kind} {card.preset}  {card.sha256[:12]}  {card.licence}  {folder}")
+
+
+@models_app.command("verify")
+def models_verify(name: Annotated[Optional[str], typer.Argument(help="A name or folder; default: all.")] = None) -> None:
+    """Check files against the SHA-256 on their card."""
+    from scarnet.network import list_models, verify
+
+    folders = [folder for card, folder in list_models() if name in (None, card.name)]
+    if name is not None and Path(name).is_dir():
+        folders = [Path(name)]
+    if not folders:
+        raise UsageError(f"No model is called '{name}'; see: scarnet models list.")
+    for folder in folders:
+        card = verify(folder)
+        typer.echo(f"{card.name} {card.version}: {len(card.files)} files are as its card says")
+
+
+@models_app.command("add")
+def models_add(
+    source: Annotated[Path, typer.Argument(help="A model folder, or a SAM or MedSAM ViT-B checkpoint (.pth).")],
+    sha256: Annotated[Optional[str], typer.Option(help="Expected SHA-256 of a checkpoint.")] = None,
+) -> None:
+    """Copy a model folder, or MedSAM's image encoder, among your models. Nothing is ever downloaded."""
+    from scarnet.network.registry import add_folder
+
+    if source.is_dir():
+        typer.echo(f"Added {add_folder(source)}")
+        return
+    try:
+        from scarnet.network.medsam import add_checkpoint
+    except ImportError as error:
+        raise UsageError(f"Checkpoints need PyTorch ({error.name} is missing): pip install slicer-scarnet[training].") from None
+    folder, report = add_checkpoint(source, sha256=sha256)
+    typer.echo(f"{report}\nAdded {folder}")
+
+
+if __name__ == "__main__":
+    main()

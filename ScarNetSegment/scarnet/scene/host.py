@@ -1,0 +1,40 @@
+"""A Slicer scene without the Slicer application, on slicer-core: for tests and scripts.
+
+Inside Slicer the application itself is the host and this module is not needed.
+"""
+
+from types import SimpleNamespace
+
+import slicer
+import vtk
+
+
+def start_scene():
+    """A new `vtkMRMLScene` with the logics that nodes rely on, made the global one of `slicer`."""
+    scene = slicer.vtkMRMLScene()
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
+    application.GetColorLogic().SetMRMLScene(scene)
+    application.GetColorLogic().AddDefaultColorNodes()
+    slicer.mrmlScene = scene
+    modules = {}
+    verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)  # slicer-core lacks Slicer's terminology files
+    for key, name, logic_class in (
+        ("colors", "Colors", "vtkMRMLColorLogic"),
+        ("subjecthierarchy", "SubjectHierarchy", "vtkSlicerSubjectHierarchyModuleLogic"),
+        ("terminologies", "Terminologies", "vtkSlicerTerminologiesModuleLogic"),
+        ("segmentations", "Segmentations", "vtkSlicerSegmentationsModuleLogic"),
+        ("volumes", "Volumes", "vtkSlicerVolumesLogic"),
+        ("tables", "Tables", "vtkSlicerTablesLogic"),
+        ("transforms", "Transforms", "vtkSlicerTransformLogic"),
+    ):
+        logic = getattr(slicer, logic_class)()
+        logic.SetMRMLScene(scene)
+        logic.SetMRMLApplicationLogic(application)
+        application.SetModuleLogic(name, logic)
+        modules[key] = SimpleNamespace(logic=lambda logic=logic: logic)
+    vtk.vtkLogger.SetStderrVerbosity(verbosity)
+    slicer.modules = SimpleNamespace(**modules)
+    scene._scarnet_application = application  # the scene needs it alive
+    return scene

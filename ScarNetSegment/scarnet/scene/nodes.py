@@ -1,0 +1,170 @@
+"""Between MRML nodes and the engine's types. Call on the thread that owns the scene."""
+
+import numpy as np
+import slicer
+import vtk
+
+from scarnet.errors import InputError
+from scarnet.quantification import ScarReport
+from scarnet.segments import (
+    ALGORITHM_NAME_TAG,
+    ALGORITHM_TYPE_TAG,
+    SEGMENTS,
+    algorithm_name,
+    labels_from_masks,
+    match_segment,
+)
+from scarnet.series import LgeSeries, Reconstruction, SeriesSource, StackGeometry
+from scarnet.series.checks import check_geometry, check_pixels, check_slices, content_sha256
+
+#: RAS (Slicer) to LPS (DICOM, the engine) and back.
+_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def series_from_volume(volume) -> LgeSeries:
+    """The stack of a `vtkMRMLScalarVolumeNode`, in world coordinates.
+
+    A linear parent transform is applied to the geometry. Raises InputError under a warping transform, such as the one
+    that Slicer's DICOM import puts on irregular slices, since the voxels would not be where the geometry says.
+    """
+    if volume is None or volume.GetImageData() is None:
+        raise InputError("Choose an LGE volume that is loaded; this one holds no image.")
+    name = "The volume"
+    if volume.GetImageData().GetNumberOfScalarComponents() != 1:
+        raise InputError(f"{name} is a colour or vector volume; choose the LGE series itself.")
+    array = np.array(slicer.util.arrayFromVolume(volume), np.float32)
+    check_slices(array.shape[0], name)
+    check_pixels(array, name)
+    try:
+        geometry = StackGeometry.from_affine_lps(_FLIP @ _ijk_to_world(volume), array.shape)
+    except ValueError as error:
+        raise InputError(f"{name} cannot be used: {error}") from error
+    check_geometry(geometry, name)
+    uids = tuple((volume.GetAttribute("DICOM.instanceUIDs") or "").split())
+    return LgeSeries(
+        image=array,
+        geometry=geometry,
+        reconstruction=Reconstruction.PSIR if array.min() < 0 else Reconstruction.UNKNOWN,
+        source=SeriesSource(
+            kind="slicer", sop_instance_uids=uids, content_sha256=content_sha256(array, geometry)
+        ),
+    )
+
+
+def _ijk_to_world(volume) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    parent = volume.GetParentTransformNode()
+    if parent is not None:
+        if not parent.IsTransformToWorldLinear():
+            raise InputError(
+                "The volume lies under a warping transform (irregular slices on import): harden or remove it, or load the "
+                "series so that its slices stay as acquired."
+            )
+        to_world = vtk.vtkMatrix4x4()
+        parent.GetMatrixTransformToWorld(to_world)
+        vtk.vtkMatrix4x4.Multiply4x4(to_world, matrix, matrix)
+    return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+
+
+def volume_from_series(series: LgeSeries, name: str):
+    """A new `vtkMRMLScalarVolumeNode` with display node."""
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_FLIP @ series.geometry.affine_lps))
+    slicer.util.updateVolumeFromArray(volume, series.image)
+    volume.CreateDefaultDisplayNodes()
+    return volume
+
+
+def new_segmentation(labels: np.ndarray, volume, name: str, *, model: dict | None = None):
+    """A new `vtkMRMLSegmentationNode` on the grid of `volume`: never touches one that is there.
+
+    Overlapping segments with terminology, colours and DICOM algorithm tags; placed beside the volume in the subject
+    hierarchy. `model`: what drew the labels; None marks the segments as manual.
+    """
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    segmentation = node.GetSegmentation()
+    for definition in SEGMENTS:
+        segment_id = segmentation.AddEmptySegment(definition.segment_id, definition.name, definition.color)
+        mask = np.ascontiguousarray(definition.mask(labels), np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment_id, volume)
+        segment = segmentation.GetSegment(segment_id)
+        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), definition.terminology_entry)
+        segment.SetTag(ALGORITHM_TYPE_TAG, "AUTOMATIC" if model else "MANUAL")
+        if model:
+            segment.SetTag(ALGORITHM_NAME_TAG, algorithm_name(model))
+    _show(node)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy is not None:
+        volume_item, item = hierarchy.GetItemByDataNode(volume), hierarchy.GetItemByDataNode(node)
+        if volume_item and item:
+            hierarchy.SetItemParent(item, hierarchy.GetItemParent(volume_item))
+    return node
+
+
+def _show(node) -> None:
+    """Muscle as an outline, scar as a translucent fill, so that the enhancement stays visible below both."""
+    display = node.GetDisplayNode()
+    if display is None:
+        return
+    for definition in SEGMENTS:
+        inner = definition.segment_id in ("Scar", "MVO")
+        display.SetSegmentOpacity2DFill(definition.segment_id, 0.35 if inner else 0.0)
+        display.SetSegmentOpacity2DOutline(definition.segment_id, 1.0)
+
+
+def labels_from_segmentation(node, volume) -> np.ndarray:
+    """Labels uint8 `[slice, row, column]` of a segmentation node on the grid of `volume`.
+
+    Segments are matched by terminology, then by name; others are left out. Raises InputError without myocardium.
+    """
+    segmentation = node.GetSegmentation()
+    masks: dict[str, np.ndarray] = {}
+    for segment_id in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segment_id)
+        entry = vtk.mutable("")
+        segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+        definition = match_segment(segment.GetName(), str(entry))
+        if definition is None:
+            continue
+        mask = np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)) > 0
+        known = masks.get(definition.segment_id)
+        masks[definition.segment_id] = mask if known is None else known | mask
+    if "LVMyocardium" not in masks:
+        raise InputError("The segmentation has no segment of the LV myocardium: name one 'LV myocardium'.")
+    return labels_from_masks(masks)
+
+
+#: Rows of the report table: what is shown, and how it is taken from a report.
+TABLE_ROWS = (
+    ("Scar", "% of LV", lambda r: r.scar.percent_lv),
+    ("Scar volume", "mL", lambda r: r.scar.volume_ml),
+    ("Scar mass", "g", lambda r: r.scar.mass_g),
+    ("LV myocardial volume", "mL", lambda r: r.lv.myocardium_volume_ml),
+    ("LV mass", "g", lambda r: r.lv.mass_g),
+    ("Microvascular obstruction", "mL", lambda r: r.mvo.volume_ml),
+    ("LV blood pool volume", "mL", lambda r: r.lv.blood_pool_volume_ml),
+)
+
+
+def fill_table(report: ScarReport, table=None):
+    """The report as a `vtkMRMLTableNode` (a new one unless given): measure, value in full precision, unit."""
+    if table is None:
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Scar report")
+    was_modifying = table.StartModify()
+    table.RemoveAllColumns()
+    names, values, units = vtk.vtkStringArray(), vtk.vtkDoubleArray(), vtk.vtkStringArray()
+    for array, title in ((names, "Measure"), (values, "Value"), (units, "Unit")):
+        array.SetName(title)
+    for name, unit, value in TABLE_ROWS:
+        names.InsertNextValue(name)
+        values.InsertNextValue(value(report))
+        units.InsertNextValue(unit)
+    for array in (names, values, units):
+        table.AddColumn(array)
+    table.SetUseColumnTitleAsColumnHeader(True)
+    table.EndModify(was_modifying)
+    return table

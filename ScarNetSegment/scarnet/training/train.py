@@ -1,0 +1,183 @@
+"""From a data folder to a model folder."""
+
+import json
+import logging
+import shutil
+import time
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import lightning as L
+import torch
+
+import scarnet
+from scarnet.conventions import Label
+from scarnet.errors import InputError, UsageError
+from scarnet.files import replacing, sha256_of
+from scarnet.network.build import export_onnx, save_weights
+from scarnet.network.config import FinderConfig, preset
+from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model
+from scarnet.training.data import list_cases, prepare, prepare_cine
+from scarnet.training.loop import RunParameters, run
+from scarnet.training.losses import LOSSES
+from scarnet.training.module import FinderTraining, ScarNetTraining
+from scarnet.training.samples import LgeSlices, WholeSlices
+
+#: Pixel of the crop by preset; the paper's 128 pixels then cover a chest-wide 192 mm, the compact 80 a heart's 120 mm.
+CROP_PIXEL_MM = 1.5
+CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
+NORMALISATION = "per slice: clip to percentiles 1 and 99 of the crop inside the image, zero mean, unit variance"
+#: LGE patients are this much more often drawn than cine hearts when the finder is trained: contrast is what it must meet.
+LGE_REPEATS = 4
+
+
+def train_scarnet(
+    data: Path,
+    output: Path,
+    *,
+    name: str,
+    version: str = "1",
+    preset_name: str = "compact",
+    folds: list[int] | None = None,
+    loss: str = "regions",
+    encoder: str | None = None,
+    run_parameters: RunParameters,
+    licence: str = "",
+    citation: str = "",
+    progress: bool = True,
+) -> Path:
+    """Train ScarNet on the patients of `folds` (all, unless given) and write a model folder to `output`.
+
+    `encoder`: name of an added encoder (MedSAM) to start from. The run's checkpoint lies in `output/run` until the end;
+    calling again with the same arguments goes on from it. Raises InputError or UsageError.
+    """
+    config = preset(preset_name)
+    if loss not in LOSSES:
+        raise UsageError(f"No loss is called '{loss}'; known are {', '.join(LOSSES)}.")
+    cases = _chosen(data, folds)
+    started = time.time()
+    _settle(run_parameters.seed)
+    module = ScarNetTraining(config, loss, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps)
+    if encoder is not None:
+        _start_from(module.network.encoder_branch.encoder, encoder)
+    samples = LgeSlices(
+        [prepare(case, CROP_PIXEL_MM) for case in cases],
+        side=config.input_size,
+        in_slices=config.in_slices,
+        pixel_mm=CROP_PIXEL_MM,
+        num_classes=config.num_classes,
+        seed=run_parameters.seed,
+    )
+    state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
+    module.network.load_state_dict(state)
+    card = ModelCard(
+        name=name,
+        version=version,
+        kind="scarnet",
+        preset=preset_name,
+        config=config.to_dict(),
+        classes=list(CLASS_NAMES[: config.num_classes]),
+        input={
+            "pixel_mm": CROP_PIXEL_MM,
+            "side": config.input_size,
+            "in_slices": config.in_slices,
+            "normalisation": NORMALISATION,
+        },
+        decision={"scar_threshold": 0.5, "minimum_scar_ml": 0.2, "test_time_flips": True},
+        training=_facts(cases, folds, run_parameters, started) | {"loss": loss, "encoder": encoder},
+        files={},
+        licence=licence,
+        citation=citation,
+    )
+    return write_model(module.network, card, output, channels=config.in_slices, side=config.input_size)
+
+
+def train_finder(
+    data: Path,
+    output: Path,
+    *,
+    name: str,
+    version: str = "1",
+    folds: list[int] | None = None,
+    cine: Path | None = None,
+    run_parameters: RunParameters,
+    licence: str = "",
+    citation: str = "",
+    progress: bool = True,
+) -> Path:
+    """Train the network that finds the LV, on LGE patients and, if given, on a folder of cine anatomy."""
+    config = FinderConfig()
+    cases = _chosen(data, folds)
+    started = time.time()
+    _settle(run_parameters.seed)
+    hearts = [prepare(case, config.pixel_mm) for case in cases]
+    if cine is not None:
+        hearts = hearts * LGE_REPEATS + prepare_cine(cine, config.pixel_mm)
+    samples = WholeSlices(hearts, pixel_mm=config.pixel_mm, seed=run_parameters.seed)
+    module = FinderTraining(config, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps)
+    module.network.load_state_dict(run(module, samples, Path(output) / "run", run_parameters, progress=progress))
+    card = ModelCard(
+        name=name,
+        version=version,
+        kind="finder",
+        config=config.to_dict(),
+        classes=["left ventricle"],
+        input={"pixel_mm": config.pixel_mm, "normalisation": NORMALISATION.replace("crop", "slice")},
+        training=_facts(cases, folds, run_parameters, started) | {"cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases)},
+        files={},
+        licence=licence,
+        citation=citation,
+    )
+    return write_model(module.network, card, output, channels=1, side=WholeSlices.SIDE, any_size=True)
+
+
+def write_model(network: torch.nn.Module, card: ModelCard, output: Path, *, channels: int, side: int, any_size: bool = False) -> Path:
+    """Weights, ONNX and, last, the card with their hashes. Both files hold the same fp16 numbers."""
+    output = Path(output)
+    network = network.eval().half().float()
+    save_weights(network, output / WEIGHTS_NAME)
+    export_onnx(network, output / ONNX_NAME, channels=channels, side=side, any_size=any_size)
+    card = replace(card, files={n: sha256_of(output / n) for n in (WEIGHTS_NAME, ONNX_NAME)})
+    with replacing(output / CARD_NAME) as part:
+        part.write_text(card.to_json(), encoding="utf-8")
+    shutil.rmtree(output / "run", ignore_errors=True)
+    return output
+
+
+def _chosen(data: Path, folds: list[int] | None):
+    cases = list_cases(data)
+    known = sorted({case.fold for case in cases})
+    if folds is not None and not set(folds) <= set(known):
+        raise UsageError(f"Folds {sorted(set(folds) - set(known))} do not exist; the data has {known}.")
+    chosen = [case for case in cases if folds is None or case.fold in folds]
+    if not chosen:
+        raise InputError("No patient is left to train on.")
+    return chosen
+
+
+def _settle(seed: int) -> None:
+    """Seeds, and quiet from libraries that would advertise."""
+    for logger in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    L.seed_everything(seed)
+
+
+def _start_from(encoder: torch.nn.Module, name: str) -> None:
+    from scarnet.network.encoder import load_medsam_encoder
+
+    load_medsam_encoder(encoder, find_model(name, kind="encoder") / WEIGHTS_NAME)
+
+
+def _facts(cases, folds, run_parameters: RunParameters, started: float) -> dict:
+    return {
+        "patients": len(cases),
+        "folds": folds if folds is not None else "all",
+        "cases": [case.name for case in cases],
+        "run": json.loads(json.dumps(asdict(run_parameters))),
+        "image_steps": run_parameters.total_steps * run_parameters.batch_size,
+        "minutes_of_last_run": round((time.time() - started) / 60, 1),
+        "software": {"scarnet": scarnet.__version__, "torch": torch.__version__},
+        "labels": {label.name: int(label) for label in Label},
+    }
