@@ -1,0 +1,139 @@
+"""Segmentation in a process of its own, which Slicer can kill: a JSON job in, .npy arrays out, progress as JSON lines.
+
+Run as `python worker.py JOB_FOLDER` by any Python that has numpy, scipy and onnxruntime; Slicer is not imported. Events
+on standard output, ASCII, one object a line: `progress` (done, total, text), `warning` (text), `done`, `error` (text,
+exit_code). The result appears as `JOB_FOLDER/result` only when it is whole.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: the engine lies beside it
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from scarnet.errors import ScarNetError
+from scarnet.segmentation import ScarSegmentation, segment
+from scarnet.series import LgeSeries, Reconstruction, StackGeometry
+
+_GEOMETRY_FIELDS = ("shape", "pixel_spacing_mm", "column_direction", "row_direction", "slice_origins_mm")
+
+
+def write_job(
+    folder: Path,
+    series: LgeSeries,
+    *,
+    model: str = "default",
+    device: str = "auto",
+    lv_center_lps_mm=None,
+    parent_pid: int | None = None,
+) -> Path:
+    """Everything the worker needs, in `folder`; no patient data. `parent_pid`: the worker ends when this process does."""
+    folder = Path(folder)
+    np.save(folder / "image.npy", series.image)
+    geometry = {name: np.asarray(getattr(series.geometry, name)).tolist() for name in _GEOMETRY_FIELDS}
+    job = {
+        "geometry": geometry,
+        "reconstruction": series.reconstruction.value,
+        "model": str(model),
+        "device": device,
+        "lv_center_lps_mm": None if lv_center_lps_mm is None else [float(c) for c in lv_center_lps_mm],
+        "parent_pid": parent_pid,
+    }
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    return folder
+
+
+def read_result(folder: Path) -> ScarSegmentation:
+    """What the worker left in `folder`. Raises FileNotFoundError unless it finished."""
+    result = Path(folder) / "result"
+    facts = json.loads((result / "facts.json").read_text(encoding="utf-8"))
+    return ScarSegmentation(
+        labels=np.load(result / "labels.npy"),
+        probabilities=np.load(result / "probabilities.npy"),
+        lv_center_lps_mm=np.array(facts["lv_center_lps_mm"]),
+        slice_doubt=np.array(facts["slice_doubt"]),
+        model=facts["model"],
+        parameters=facts["parameters"],
+        warnings=tuple(facts["warnings"]),
+    )
+
+
+def _write_result(folder: Path, segmentation: ScarSegmentation) -> None:
+    part = folder / "result.part"
+    part.mkdir()
+    np.save(part / "labels.npy", segmentation.labels)
+    np.save(part / "probabilities.npy", segmentation.probabilities)
+    facts = {
+        "lv_center_lps_mm": segmentation.lv_center_lps_mm.tolist(),
+        "slice_doubt": segmentation.slice_doubt.tolist(),
+        "model": segmentation.model,
+        "parameters": segmentation.parameters,
+        "warnings": list(segmentation.warnings),
+    }
+    (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    part.rename(folder / "result")
+
+
+def _emit(event: str, **fields) -> None:
+    print(json.dumps({"event": event, **fields}, ensure_ascii=True), flush=True)
+
+
+def run_job(folder: Path) -> int:
+    """Do the job in `folder`; returns the exit code."""
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    if job["parent_pid"]:
+        threading.Thread(target=_end_with, args=(job["parent_pid"],), daemon=True).start()
+    series = LgeSeries(
+        np.load(folder / "image.npy"), StackGeometry(**job["geometry"]), Reconstruction(job["reconstruction"])
+    )
+
+    def attempt(device: str) -> ScarSegmentation:
+        return segment(
+            series,
+            model=job["model"],
+            device=device,
+            lv_center_lps_mm=job["lv_center_lps_mm"],
+            on_progress=lambda done, total, text: _emit("progress", done=done, total=total, text=text),
+        )
+
+    try:
+        try:
+            result = attempt(job["device"])
+        except MemoryError:
+            if job["device"] == "cpu":
+                raise
+            text = "The GPU has too little memory; the processor was used instead."
+            _emit("warning", text=text)
+            result = attempt("cpu")
+            result = ScarSegmentation(**{**result.__dict__, "warnings": (*result.warnings, text)})
+        _write_result(folder, result)
+    except ScarNetError as error:
+        _emit("error", text=str(error), exit_code=error.exit_code)
+        return error.exit_code
+    except MemoryError:
+        _emit("error", text="There is too little memory to run this model; close other programs or choose a smaller model.", exit_code=1)
+        return 1
+    _emit("done")
+    return 0
+
+
+def _end_with(pid: int) -> None:
+    """End this process when `pid` is gone: an orphan would go on using the computer unseen."""
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            os._exit(1)
+        except OSError:
+            return  # it is there but not ours to ask (Windows): being killed is then up to the parent
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(Path(sys.argv[1])))
