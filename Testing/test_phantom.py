@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, simulate, write_sample
 from scarnet.phantom.physics import T1_MS, Tissue, null_time_ms, recovered
 from scarnet.series import Reconstruction
@@ -53,7 +52,9 @@ def test_magnitude_has_no_sign_and_psir_does(phantom):
 def test_more_transmurality_more_scar():
     small = dict(size=96, pixel_mm=3.0, slices=5, gap_mm=8.0)
     volumes = [
-        simulate(PhantomParameters(heart=HeartParameters(scar=ScarParameters(transmurality=t)), **small)).truth_ml["scar_volume_ml"]
+        simulate(PhantomParameters(heart=HeartParameters(scar=ScarParameters(transmurality=t)), **small)).truth_ml[
+            "scar_volume_ml"
+        ]
         for t in (0.3, 0.6, 1.0)
     ]
     assert volumes[0] < volumes[1] < volumes[2]

@@ -29,7 +29,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the res
 Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Spacing = Annotated[
-    Optional[str], typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it.")
+    Optional[str],
+    typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
@@ -53,7 +54,10 @@ def main() -> None:
         if debug:
             raise
         logging.getLogger(__name__).debug("failure", exc_info=True)
-        typer.echo(f"scarnet: internal failure ({type(error).__name__}: {error}); run again with --debug and report it.", err=True)
+        typer.echo(
+            f"scarnet: internal failure ({type(error).__name__}: {error}); run again with --debug and report it.",
+            err=True,
+        )
         sys.exit(1)
 
 
@@ -65,7 +69,9 @@ def _numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | Non
     except ValueError:
         values = ()
     if len(values) != count:
-        raise UsageError(f"{what} takes {count} numbers with commas between, such as {','.join(['1.4'] * count)}; got '{text}'.")
+        raise UsageError(
+            f"{what} takes {count} numbers with commas between, such as {','.join(['1.4'] * count)}; got '{text}'."
+        )
     return values
 
 
@@ -87,14 +93,21 @@ def _print_report(report, written: dict[str, Path]) -> None:
     spacing = " (spacing assumed)" if report.provenance["input"]["spacing_assumed"] else ""
     for name, value in (
         ("LV myocardium", f"{report.lv.myocardium_volume_ml:.1f} mL, {report.lv.mass_g:.1f} g{spacing}"),
-        ("Scar", f"{report.scar.volume_ml:.1f} mL, {report.scar.mass_g:.1f} g, {report.scar.percent_lv:.1f} % of LV{spacing}"),
+        (
+            "Scar",
+            f"{report.scar.volume_ml:.1f} mL, {report.scar.mass_g:.1f} g, {report.scar.percent_lv:.1f} % of LV{spacing}",
+        ),
         ("Microvascular obstruction", f"{report.mvo.volume_ml:.1f} mL (in scar){spacing}"),
     ):
         table.add_row(name, value)
     console.print(table)
     for line in report.quality.warnings:
         console.print(f"Warning: {line}", style="yellow", highlight=False, soft_wrap=True)
-    console.print(f"Written to {next(iter(written.values())).parent}: {', '.join(sorted(written))}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Written to {next(iter(written.values())).parent}: {', '.join(sorted(written))}",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(scarnet.RESEARCH_USE, style="dim", soft_wrap=True)
 
 
@@ -107,7 +120,9 @@ def segment(
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
-    flips: Annotated[Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")] = None,
+    flips: Annotated[
+        Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
+    ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page out.")] = False,
 ) -> None:
     """Segment LV myocardium and scar of an LGE short-axis series and write labels and report."""
@@ -126,7 +141,9 @@ def segment(
     _print_report(report, written)
 
 
-def _segment(input, output, *, model="default", device="auto", center=None, spacing=None, density, flips=None, with_report=True):
+def _segment(
+    input, output, *, model="default", device="auto", center=None, spacing=None, density, flips=None, with_report=True
+):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scarnet.export import write_outputs
@@ -149,7 +166,9 @@ def _segment(input, output, *, model="default", device="auto", center=None, spac
             on_progress=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
         )
     report = quantify(series, segmentation.labels, parameters=parameters, segmentation=segmentation)
-    return report, write_outputs(output, series, segmentation.labels, report, segmentation=segmentation, with_report=with_report)
+    return report, write_outputs(
+        output, series, segmentation.labels, report, segmentation=segmentation, with_report=with_report
+    )
 
 
 @app.command()
@@ -197,8 +216,12 @@ def demo(output: Output = Path("scarnet-demo")) -> None:
 def phantom(
     output: Output,
     seed: Annotated[int, typer.Option(help="Another seed, another noise and outline.")] = 20,
-    magnitude: Annotated[bool, typer.Option("--magnitude", help="Magnitude instead of phase-sensitive images.")] = False,
-    transmurality: Annotated[float, typer.Option(help="Of the infarct at its centre, 0 (none) to 1.", min=0, max=1)] = 0.85,
+    magnitude: Annotated[
+        bool, typer.Option("--magnitude", help="Magnitude instead of phase-sensitive images.")
+    ] = False,
+    transmurality: Annotated[
+        float, typer.Option(help="Of the infarct at its centre, 0 (none) to 1.", min=0, max=1)
+    ] = 0.85,
 ) -> None:
     """Simulate an LGE short-axis DICOM series with exactly known truth. The defaults give the shipped sample."""
     from dataclasses import replace
@@ -218,16 +241,22 @@ def phantom(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder of NAME_image.nii.gz, NAME_labels.nii.gz and perhaps cases.csv.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder of NAME_image.nii.gz, NAME_labels.nii.gz and perhaps cases.csv.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
-    preset: Annotated[str, typer.Option(help="compact, paper, tiny, or finder for the network that finds the LV.")] = "compact",
+    preset: Annotated[
+        str, typer.Option(help="compact, paper, tiny, or finder for the network that finds the LV.")
+    ] = "compact",
     folds: Folds = None,
     epochs: Annotated[int, typer.Option(min=1)] = 32,
     samples_per_epoch: Annotated[int, typer.Option(min=16)] = 2000,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
     loss: Annotated[str, typer.Option(help="regions, or paper for the paper's loss.")] = "regions",
-    encoder: Annotated[Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")] = None,
+    encoder: Annotated[
+        Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")
+    ] = None,
     cine: Annotated[Optional[Path], typer.Option(help="Folder of cine anatomy, for the finder.")] = None,
     seed: int = 1,
     name: Annotated[Optional[str], typer.Option(help="Name on the card; default: the folder's.")] = None,
@@ -243,7 +272,9 @@ def train(
         from scarnet.training.loop import RunParameters
         from scarnet.training.train import train_finder, train_scarnet
     except ImportError as error:
-        raise UsageError(f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training].") from None
+        raise UsageError(
+            f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training]."
+        ) from None
     run_parameters = RunParameters(
         epochs=epochs,
         samples_per_epoch=samples_per_epoch,
@@ -268,7 +299,9 @@ def evaluate(
     model: Model = "default",
     folds: Folds = None,
     device: Device = "auto",
-    flips: Annotated[Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")] = None,
+    flips: Annotated[
+        Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
+    ] = None,
 ) -> None:
     """Segment labelled patients that the model was not trained on and compare with the experts."""
     from scarnet.evaluation.evaluate import evaluate_model, summarise
@@ -279,7 +312,9 @@ def evaluate(
     check_writable(output)
 
     def show(row: dict) -> None:
-        typer.echo(f"{row['case']:12s} myocardium {row['myocardium_dice']:.3f}  scar {row['scar_dice']:.3f}  {row['error']}")
+        typer.echo(
+            f"{row['case']:12s} myocardium {row['myocardium_dice']:.3f}  scar {row['scar_dice']:.3f}  {row['error']}"
+        )
 
     rows = evaluate_model(data, model=model, folds=_folds(folds), device=device, test_time_flips=flips, on_case=show)
     summary = summarise(rows)
@@ -295,11 +330,15 @@ def models_list() -> None:
     from scarnet.network import list_models
 
     for card, folder in list_models():
-        typer.echo(f"{card.name}  version {card.version}  {card.kind} {card.preset}  {card.sha256[:12]}  {card.licence}  {folder}")
+        typer.echo(
+            f"{card.name}  version {card.version}  {card.kind} {card.preset}  {card.sha256[:12]}  {card.licence}  {folder}"
+        )
 
 
 @models_app.command("verify")
-def models_verify(name: Annotated[Optional[str], typer.Argument(help="A name or folder; default: all.")] = None) -> None:
+def models_verify(
+    name: Annotated[Optional[str], typer.Argument(help="A name or folder; default: all.")] = None,
+) -> None:
     """Check files against the SHA-256 on their card."""
     from scarnet.network import list_models, verify
 
@@ -327,7 +366,9 @@ def models_add(
     try:
         from scarnet.network.medsam import add_checkpoint
     except ImportError as error:
-        raise UsageError(f"Checkpoints need PyTorch ({error.name} is missing): pip install slicer-scarnet[training].") from None
+        raise UsageError(
+            f"Checkpoints need PyTorch ({error.name} is missing): pip install slicer-scarnet[training]."
+        ) from None
     folder, report = add_checkpoint(source, sha256=sha256)
     typer.echo(f"{report}\nAdded {folder}")
 

@@ -3,8 +3,8 @@
 Label values follow the EMIDEC challenge (Lalande et al., Data 2020, doi 10.3390/data5040089).
 """
 
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Callable
 
 import numpy as np
 

@@ -20,15 +20,17 @@ class WorkerProcess:
     on as `{"event": "log", "text": line}`. After the last event comes `{"event": "exit", "code": n}`.
     """
 
-    def __init__(self, job_folder: Path, *, python: str = sys.executable, environment: dict | None = None, worker: Path = WORKER):
+    def __init__(
+        self, job_folder: Path, *, python: str = sys.executable, environment: dict | None = None, worker: Path = WORKER
+    ):
         options = {"creationflags": 0x08000000 | 0x00000200} if os.name == "nt" else {"start_new_session": True}
         self.cancelled = False
         self._exit_reported = False
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
-            [python, str(worker), str(job_folder)],
+            [python, str(worker), str(job_folder), "--end-with-stdin"],
             env={**(environment or os.environ), "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, and the worker ends with it
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

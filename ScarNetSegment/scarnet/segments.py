@@ -48,9 +48,18 @@ class SegmentDefinition:
 
 
 SEGMENTS = (
-    SegmentDefinition("LVMyocardium", "LV myocardium", (0.75, 0.41, 0.35), Label.MYOCARDIUM, Label.MVO, _ANATOMY, _MYOCARDIUM),
     SegmentDefinition(
-        "Scar", "Scar", (1.0, 0.84, 0.10), Label.SCAR, Label.MVO, _ALTERED, ("SCT", "12402003", "Scar tissue"), _MYOCARDIUM
+        "LVMyocardium", "LV myocardium", (0.75, 0.41, 0.35), Label.MYOCARDIUM, Label.MVO, _ANATOMY, _MYOCARDIUM
+    ),
+    SegmentDefinition(
+        "Scar",
+        "Scar",
+        (1.0, 0.84, 0.10),
+        Label.SCAR,
+        Label.MVO,
+        _ALTERED,
+        ("SCT", "12402003", "Scar tissue"),
+        _MYOCARDIUM,
     ),
     SegmentDefinition(
         "MVO",
@@ -80,7 +89,9 @@ ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.Se
 
 def algorithm_name(model: dict) -> str:
     """Name, version and short hash of a model, as segments carry it."""
-    return " ".join(part for part in ("ScarNet", model.get("name"), model.get("version"), model.get("sha256", "")[:12]) if part)
+    return " ".join(
+        part for part in ("ScarNet", model.get("name"), model.get("version"), model.get("sha256", "")[:12]) if part
+    )
 
 
 def labels_from_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
@@ -91,7 +102,12 @@ def labels_from_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
     """
     shape = next(iter(masks.values())).shape
     labels = np.zeros(shape, np.uint8)
-    order = (("LVBloodPool", Label.BLOOD_POOL), ("LVMyocardium", Label.MYOCARDIUM), ("Scar", Label.SCAR), ("MVO", Label.MVO))
+    order = (
+        ("LVBloodPool", Label.BLOOD_POOL),
+        ("LVMyocardium", Label.MYOCARDIUM),
+        ("Scar", Label.SCAR),
+        ("MVO", Label.MVO),
+    )
     for segment_id, label in order:
         if segment_id in masks:
             labels[masks[segment_id]] = label

@@ -1,15 +1,16 @@
 """Segmentation in a process of its own, which Slicer can kill: a JSON job in, .npy arrays out, progress as JSON lines.
 
-Run as `python worker.py JOB_FOLDER` by any Python that has numpy, scipy and onnxruntime; Slicer is not imported. Events
-on standard output, ASCII, one object a line: `progress` (done, total, text), `warning` (text), `done`, `error` (text,
-exit_code). The result appears as `JOB_FOLDER/result` only when it is whole.
+Run as `python worker.py JOB_FOLDER` by any Python that has numpy, scipy and onnxruntime; Slicer is not imported. With
+`--end-with-stdin` it ends when its standard input closes, as it does when whoever holds the other end is gone: an orphan
+would go on using the computer unseen. Events on standard output, ASCII, one object a line: `progress` (done, total,
+text), `warning` (text), `done`, `error` (text, exit_code). The result appears as `JOB_FOLDER/result` only when it is whole.
 """
 
 import json
 import os
 import sys
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: the engine lies beside it
@@ -31,9 +32,8 @@ def write_job(
     model: str = "default",
     device: str = "auto",
     lv_center_lps_mm=None,
-    parent_pid: int | None = None,
 ) -> Path:
-    """Everything the worker needs, in `folder`; no patient data. `parent_pid`: the worker ends when this process does."""
+    """Everything the worker needs, in `folder`; the image and its geometry, nothing else of the patient."""
     folder = Path(folder)
     np.save(folder / "image.npy", series.image)
     geometry = {name: np.asarray(getattr(series.geometry, name)).tolist() for name in _GEOMETRY_FIELDS}
@@ -43,7 +43,6 @@ def write_job(
         "model": str(model),
         "device": device,
         "lv_center_lps_mm": None if lv_center_lps_mm is None else [float(c) for c in lv_center_lps_mm],
-        "parent_pid": parent_pid,
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     return folder
@@ -87,8 +86,6 @@ def _emit(event: str, **fields) -> None:
 def run_job(folder: Path) -> int:
     """Do the job in `folder`; returns the exit code."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    if job["parent_pid"]:
-        threading.Thread(target=_end_with, args=(job["parent_pid"],), daemon=True).start()
     series = LgeSeries(
         np.load(folder / "image.npy"), StackGeometry(**job["geometry"]), Reconstruction(job["reconstruction"])
     )
@@ -111,29 +108,28 @@ def run_job(folder: Path) -> int:
             text = "The GPU has too little memory; the processor was used instead."
             _emit("warning", text=text)
             result = attempt("cpu")
-            result = ScarSegmentation(**{**result.__dict__, "warnings": (*result.warnings, text)})
+            result = replace(result, warnings=(*result.warnings, text))
         _write_result(folder, result)
     except ScarNetError as error:
         _emit("error", text=str(error), exit_code=error.exit_code)
         return error.exit_code
     except MemoryError:
-        _emit("error", text="There is too little memory to run this model; close other programs or choose a smaller model.", exit_code=1)
+        _emit(
+            "error",
+            text="There is too little memory to run this model; close other programs or choose a smaller model.",
+            exit_code=1,
+        )
         return 1
     _emit("done")
     return 0
 
 
-def _end_with(pid: int) -> None:
-    """End this process when `pid` is gone: an orphan would go on using the computer unseen."""
-    while True:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            os._exit(1)
-        except OSError:
-            return  # it is there but not ours to ask (Windows): being killed is then up to the parent
-        time.sleep(1)
+def _end_with_stdin() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":
+    if "--end-with-stdin" in sys.argv[2:]:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     sys.exit(run_job(Path(sys.argv[1])))

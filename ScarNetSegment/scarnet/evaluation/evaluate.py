@@ -37,7 +37,15 @@ def evaluate_model(
             labels, error = segment(series, model=model, device=device, test_time_flips=test_time_flips).labels, ""
         except InputError as problem:  # a ventricle that is not found counts as nothing segmented
             labels, error = np.zeros_like(truth), str(problem)
-        rows.append({"case": case.name, "group": case.group, "fold": case.fold, **compare(labels, truth, series.geometry), "error": error})
+        rows.append(
+            {
+                "case": case.name,
+                "group": case.group,
+                "fold": case.fold,
+                **compare(labels, truth, series.geometry),
+                "error": error,
+            }
+        )
         if on_case is not None:
             on_case(rows[-1])
     if not rows:
@@ -59,7 +67,10 @@ def summarise(rows: list[dict]) -> dict:
         difference = np.array([r["scar_predicted_percent_lv"] - r["scar_truth_percent_lv"] for r in group])
         summary[name] = {
             "patients": len(group),
-            **{f"{region}_dice": round(float(np.mean([r[f"{region}_dice"] for r in group])), 4) for region in ("myocardium", "scar", "mvo")},
+            **{
+                f"{region}_dice": round(float(np.mean([r[f"{region}_dice"] for r in group])), 4)
+                for region in ("myocardium", "scar", "mvo")
+            },
             "scar_percent_lv_bias": round(float(difference.mean()), 2),
             "scar_percent_lv_sd": round(float(difference.std(ddof=1)), 2) if len(group) > 1 else None,
             "lv_found": sum(not r["error"] for r in group),

@@ -15,10 +15,16 @@ from scarnet.series import LgeSeries
 
 def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
     """HTML text. Names no file, folder or patient."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = resources.files("scarnet.export").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     pictures = slice_pictures(series.image, labels, series.geometry)
-    shown = [k for k in range(len(report.slices)) if report.slices[k].myocardium_volume_ml + report.slices[k].blood_pool_volume_ml > 0]
+    shown = [
+        k
+        for k in range(len(report.slices))
+        if report.slices[k].myocardium_volume_ml + report.slices[k].blood_pool_volume_ml > 0
+    ]
     return environment.from_string(template).render(
         report=report,
         research_use=scarnet.RESEARCH_USE,

@@ -45,7 +45,9 @@ def write_outputs(
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
     except OSError as error:
-        raise UsageError(f"Nothing can be written to {folder} ({error.strerror}); choose another output folder.") from error
+        raise UsageError(
+            f"Nothing can be written to {folder} ({error.strerror}); choose another output folder."
+        ) from error
     try:
         if with_segmentation:
             write_label_map(stage / "labels.nii.gz", labels, series.geometry)
@@ -62,6 +64,8 @@ def write_outputs(
             written[part.name] = folder / part.name
         return written
     except OSError as error:
-        raise UsageError(f"Nothing was written to {folder} ({error.strerror}); free space or choose another folder.") from error
+        raise UsageError(
+            f"Nothing was written to {folder} ({error.strerror}); free space or choose another folder."
+        ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)

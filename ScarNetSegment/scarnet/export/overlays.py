@@ -57,7 +57,11 @@ def _overlay(picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
     ):
         result[mask] = (1 - share) * result[mask] + share * color
     muscle = ndimage.binary_dilation(marks >= Label.MYOCARDIUM, iterations=1)
-    for mask, color in ((muscle, np.array([0.35, 0.95, 0.55])), (marks >= Label.SCAR, COLORS["Scar"]), (marks == Label.MVO, COLORS["MVO"])):
+    for mask, color in (
+        (muscle, np.array([0.35, 0.95, 0.55])),
+        (marks >= Label.SCAR, COLORS["Scar"]),
+        (marks == Label.MVO, COLORS["MVO"]),
+    ):
         result[mask & ~ndimage.binary_erosion(mask, iterations=1)] = color
     return result
 

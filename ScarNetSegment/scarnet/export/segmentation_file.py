@@ -88,14 +88,18 @@ def _check_grid(path: Path, geometry: StackGeometry, series: LgeSeries) -> None:
         )
     expected = StackGeometry.from_affine_lps(series.geometry.affine_lps, series.geometry.shape)
     if not series.spacing_assumed and not geometry.matches(expected, tolerance_mm=0.05):
-        raise InputError(f"{path.name} lies elsewhere than the image (other origin, spacing or axes); resample it to the image first.")
+        raise InputError(
+            f"{path.name} lies elsewhere than the image (other origin, spacing or axes); resample it to the image first."
+        )
 
 
 def _read_seg_nrrd(path: Path, scar: str | None, myocardium: str | None):
     try:
         stored = slicerio.read_segmentation(str(path))
     except Exception as error:
-        raise InputError(f"{path.name} cannot be read as a segmentation ({type(error).__name__}); save it again in Slicer.") from error
+        raise InputError(
+            f"{path.name} cannot be read as a segmentation ({type(error).__name__}); save it again in Slicer."
+        ) from error
     voxels = stored["voxels"]
     layers = voxels if voxels.ndim == 4 else voxels[None]
     asked = {name: segment_id for name, segment_id in ((scar, "Scar"), (myocardium, "LVMyocardium")) if name}
@@ -113,9 +117,13 @@ def _read_seg_nrrd(path: Path, scar: str | None, myocardium: str | None):
         masks[segment_id] = masks[segment_id] | mask if segment_id in masks else mask
     for name in asked:
         if name not in [s.get("name") for s in stored["segments"]]:
-            raise InputError(f"{path.name} has no segment '{name}'; it has: {', '.join(s.get('name', '') for s in stored['segments'])}.")
+            raise InputError(
+                f"{path.name} has no segment '{name}'; it has: {', '.join(s.get('name', '') for s in stored['segments'])}."
+            )
     if "LVMyocardium" not in masks:
-        raise InputError(f"{path.name} has no myocardium among its segments ({', '.join(unknown)}); name it with --myocardium.")
+        raise InputError(
+            f"{path.name} has no myocardium among its segments ({', '.join(unknown)}); name it with --myocardium."
+        )
     notes = (f"Segments left out of the report: {', '.join(unknown)}.",) if unknown else ()
     if "Scar" in masks and (outside := int((masks["Scar"] & ~masks["LVMyocardium"]).sum())):
         notes += (f"{outside} scar voxels lay outside the myocardium; they were counted as scar and as myocardium.",)

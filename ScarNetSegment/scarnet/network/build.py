@@ -24,7 +24,9 @@ def build(kind: str, config: dict) -> nn.Module:
     if kind == "encoder":
         from scarnet.network.encoder import SamImageEncoder
 
-        return SamImageEncoder(EncoderConfig(**{**config, "global_attention_blocks": tuple(config["global_attention_blocks"])}))
+        return SamImageEncoder(
+            EncoderConfig(**{**config, "global_attention_blocks": tuple(config["global_attention_blocks"])})
+        )
     raise ModelError(f"A model of kind '{kind}' cannot be built.")
 
 

@@ -83,9 +83,18 @@ def load_medsam_encoder(encoder: SamImageEncoder, checkpoint: Path) -> Checkpoin
         else:
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ModelError(f"{checkpoint.name} cannot be read as a checkpoint of tensors ({type(error).__name__}).") from error
+        raise ModelError(
+            f"{checkpoint.name} cannot be read as a checkpoint of tensors ({type(error).__name__})."
+        ) from error
     state = state.get("model", state.get("state_dict", state)) if isinstance(state, dict) else {}
-    prefix = next((p for p in ("module.image_encoder.", "image_encoder.", "") if any(k.startswith(p + "patch_embed") for k in state)), None)
+    prefix = next(
+        (
+            p
+            for p in ("module.image_encoder.", "image_encoder.", "")
+            if any(k.startswith(p + "patch_embed") for k in state)
+        ),
+        None,
+    )
     if prefix is None:
         raise ModelError(f"{checkpoint.name} holds no image encoder; expected tensors named image_encoder.*.")
     candidates = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

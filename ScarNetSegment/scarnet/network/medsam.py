@@ -21,7 +21,9 @@ def add_checkpoint(checkpoint: Path, *, sha256: str | None = None) -> tuple[Path
     report = load_medsam_encoder(encoder, checkpoint)
     found = sha256_of(checkpoint)
     if sha256 is not None and found != sha256.lower():
-        raise ModelError(f"{checkpoint.name} has SHA-256 {found}, not {sha256.lower()}; fetch it again from its publisher.")
+        raise ModelError(
+            f"{checkpoint.name} has SHA-256 {found}, not {sha256.lower()}; fetch it again from its publisher."
+        )
     with tempfile.TemporaryDirectory() as folder:
         save_weights(encoder, Path(folder) / WEIGHTS_NAME)
         card = ModelCard(

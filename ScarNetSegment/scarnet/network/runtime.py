@@ -78,8 +78,14 @@ def _choose_device(device: str) -> str:
     except ImportError:
         if device == "auto":
             return "cpu"
-        raise UsageError(f"Device '{device}' needs PyTorch: install slicer-scarnet[training], or use --device cpu.") from None
-    available = [name for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())) if there]
+        raise UsageError(
+            f"Device '{device}' needs PyTorch: install slicer-scarnet[training], or use --device cpu."
+        ) from None
+    available = [
+        name
+        for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
+        if there
+    ]
     if device == "auto":
         return available[0] if available else "cpu"
     if device not in available:
@@ -119,7 +125,9 @@ def _torch_logits(path: Path, card: ModelCard, device: str) -> Callable[[np.ndar
     def logits(slices: np.ndarray) -> np.ndarray:
         try:
             with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=half):
-                return network(torch.from_numpy(np.ascontiguousarray(slices, np.float32)).to(device)).float().cpu().numpy()
+                return (
+                    network(torch.from_numpy(np.ascontiguousarray(slices, np.float32)).to(device)).float().cpu().numpy()
+                )
         except torch.cuda.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError("The GPU has too little memory for this network.") from error

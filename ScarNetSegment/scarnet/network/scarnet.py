@@ -32,12 +32,16 @@ class EncoderBranch(nn.Module):
         self.decoder = nn.ModuleList(
             nn.Sequential(
                 *conv_bn_relu(a, b),
-                *attention_stages(b, squeeze_excite=config.use_squeeze_excite, scar_attention=config.use_scar_attention),
+                *attention_stages(
+                    b, squeeze_excite=config.use_squeeze_excite, scar_attention=config.use_scar_attention
+                ),
             )
             for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
         self.reducer = nn.Conv2d(sum(config.decoder_channels), config.reduced_channels, 1)
-        self.attention = MultiScaleScarAttention(config.reduced_channels) if config.use_scar_attention else nn.Identity()
+        self.attention = (
+            MultiScaleScarAttention(config.reduced_channels) if config.use_scar_attention else nn.Identity()
+        )
         self.head = nn.Conv2d(config.reduced_channels, config.num_classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -4,4 +4,12 @@ from scarnet.phantom.anatomy import HeartParameters, ScarParameters
 from scarnet.phantom.simulate import Phantom, PhantomParameters, simulate
 from scarnet.phantom.write import write_dicom, write_sample
 
-__all__ = ["HeartParameters", "Phantom", "PhantomParameters", "ScarParameters", "simulate", "write_dicom", "write_sample"]
+__all__ = [
+    "HeartParameters",
+    "Phantom",
+    "PhantomParameters",
+    "ScarParameters",
+    "simulate",
+    "write_dicom",
+    "write_sample",
+]

@@ -57,7 +57,9 @@ def _window(value, low, high, edge):
     return np.sin(np.pi / 2 * rise) * np.sin(np.pi / 2 * fall)
 
 
-def paint(right: np.ndarray, down: np.ndarray, depth_mm: float, heart: HeartParameters, wobble: np.ndarray) -> np.ndarray:
+def paint(
+    right: np.ndarray, down: np.ndarray, depth_mm: float, heart: HeartParameters, wobble: np.ndarray
+) -> np.ndarray:
     """uint8 `Tissue` at every point of one plane.
 
     `right`, `down`: coordinates of the same shape; `wobble`: `(6,)` amplitudes (mm) that make outlines irregular.
@@ -70,7 +72,9 @@ def paint(right: np.ndarray, down: np.ndarray, depth_mm: float, heart: HeartPara
     tissue[chest < 1] = Tissue.FAT
     tissue[_ellipse(right, down, (-22, 24), (155, 116), 0.25) < 1] = Tissue.MUSCLE
     tissue[_ellipse(right, down, (-20, 26), (141, 101), 0.25) < 1] = Tissue.LUNG
-    ribs = (np.abs(np.sqrt(_ellipse(right, down, (-21, 25), (148, 108), 0.25)) - 1) < 0.025) & (np.sin(9 * angle) > 0.55)
+    ribs = (np.abs(np.sqrt(_ellipse(right, down, (-21, 25), (148, 108), 0.25)) - 1) < 0.025) & (
+        np.sin(9 * angle) > 0.55
+    )
     tissue[ribs] = Tissue.BONE
     # Liver and stomach lie under the diaphragm, which rises from apex to base as the plane leaves them.
     dome = 46 + 0.10 * depth_mm + 10 * np.cos((right + 55) / 55)
@@ -116,12 +120,16 @@ def paint(right: np.ndarray, down: np.ndarray, depth_mm: float, heart: HeartPara
         if s.mvo_share > 0:
             core = _window(away, -1e9, s.width_degrees * 0.28, s.width_degrees / 8)
             core *= float(_window(depth_mm, s.first_depth_mm + 10, s.last_depth_mm - 12, 8.0))
-            tissue[scar & (fraction > 0.22 * extent) & (fraction < (0.22 + s.mvo_share * core) * extent) & (core > 0.2)] = Tissue.MVO
+            tissue[
+                scar & (fraction > 0.22 * extent) & (fraction < (0.22 + s.mvo_share * core) * extent) & (core > 0.2)
+            ] = Tissue.MVO
     tissue[radius < inner] = Tissue.BLOOD
     if 14 < depth_mm < 58 and inner > 12:
         thick = 4.6 * float(_window(depth_mm, 14, 58, 8.0))
         for degrees in (40.0, 235.0):
             place = (inner - 5.5) * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
-            papillary = (_ellipse(right, down, place, (thick + 0.1, 0.8 * thick + 0.1), np.radians(degrees)) < 1) & (radius < inner)
+            papillary = (_ellipse(right, down, place, (thick + 0.1, 0.8 * thick + 0.1), np.radians(degrees)) < 1) & (
+                radius < inner
+            )
             tissue[papillary] = Tissue.PAPILLARY
     return tissue

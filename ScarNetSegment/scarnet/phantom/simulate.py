@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from scarnet.conventions import Label
 from scarnet.phantom.anatomy import HeartParameters, paint
-from scarnet.phantom.physics import Tissue, T1_MS, null_time_ms, tissue_signals
+from scarnet.phantom.physics import T1_MS, Tissue, null_time_ms, tissue_signals
 from scarnet.series import LgeSeries, Reconstruction, SeriesSource, StackGeometry
 from scarnet.series.checks import content_sha256
 
@@ -147,7 +147,9 @@ def _tissue_fractions(p: PhantomParameters, center: float, wobble: np.ndarray) -
     return chest
 
 
-def _sampled(p: PhantomParameters, box: tuple[int, int, int, int], samples: int, depths, wobble: np.ndarray) -> np.ndarray:
+def _sampled(
+    p: PhantomParameters, box: tuple[int, int, int, int], samples: int, depths, wobble: np.ndarray
+) -> np.ndarray:
     """Tissue shares in the pixels of `box` (first and last row, first and last column), averaged over `depths`."""
     right, down = np.meshgrid(_line(p, 0, box[2], box[3], samples), _line(p, 1, box[0], box[1], samples))
     right, down = right.astype(np.float32), down.astype(np.float32)
@@ -166,7 +168,10 @@ def _image(p: PhantomParameters, fractions: np.ndarray, rng: np.random.Generator
     ti = null_time_ms(T1_MS[Tissue.MYOCARDIUM], p.tr_ms) + 8 + p.ti_error_ms  # readers aim a little late of the null
     signal = np.einsum("ktrc,t->krc", fractions, tissue_signals(ti, p.tr_ms))
     texture = ndimage.gaussian_filter(rng.normal(size=signal.shape), (0, 2.2, 2.2))
-    signal = signal * (1 + 0.07 * texture / texture.std()) + 0.006 * ndimage.gaussian_filter(texture, (0, 3, 3)) / texture.std()
+    signal = (
+        signal * (1 + 0.07 * texture / texture.std())
+        + 0.006 * ndimage.gaussian_filter(texture, (0, 3, 3)) / texture.std()
+    )
     rows, columns = np.meshgrid(*[np.linspace(-1, 1, p.size)] * 2, indexing="ij")
     signal = signal * (1 + p.shading * (-0.8 * rows - 0.5 * columns))  # the front coil lies over the chest
     noise = rng.normal(0, p.noise, (2, *signal.shape))

@@ -26,7 +26,9 @@ class QuantificationParameters:
 
     def __post_init__(self):
         if not 0.9 <= self.myocardial_density_g_per_ml <= 1.2:
-            raise InputError(f"Myocardial density must lie between 0.9 and 1.2 g/mL, got {self.myocardial_density_g_per_ml}.")
+            raise InputError(
+                f"Myocardial density must lie between 0.9 and 1.2 g/mL, got {self.myocardial_density_g_per_ml}."
+            )
 
 
 def quantify(
@@ -45,7 +47,9 @@ def quantify(
     that the same labels give the same digits from any source. Raises InputError without myocardium or on another grid.
     """
     if labels.shape != series.image.shape:
-        raise InputError(f"The segmentation has shape {labels.shape}, the image has {series.image.shape}; they must match.")
+        raise InputError(
+            f"The segmentation has shape {labels.shape}, the image has {series.image.shape}; they must match."
+        )
     counts = np.stack([np.count_nonzero(labels == label, axis=(1, 2)) for label in Label], axis=1)
     if counts[:, Label.MYOCARDIUM :].sum() == 0:
         raise InputError("The segmentation holds no left-ventricular myocardium; segment or draw it first.")
@@ -54,7 +58,8 @@ def quantify(
         raise InputError("A single slice without a thickness has no volume; give a stack of slices.")
     slices = _slices(series, counts, None if segmentation is None else segmentation.slice_doubt)
     myocardium, scar, mvo, blood = (
-        math.fsum(getattr(s, f"{part}_volume_ml") for s in slices) for part in ("myocardium", "scar", "mvo", "blood_pool")
+        math.fsum(getattr(s, f"{part}_volume_ml") for s in slices)
+        for part in ("myocardium", "scar", "mvo", "blood_pool")
     )
     density = parameters.myocardial_density_g_per_ml
     return ScarReport(
@@ -95,7 +100,9 @@ def _quality(series, labels, slices, segmentation, notes) -> Quality:
     warnings = [*series.warnings, *notes, *(() if segmentation is None else segmentation.warnings)]
     inside = [s.index for s in slices if s.myocardium_volume_ml > 0]
     if inside[0] == 0 or inside[-1] == len(slices) - 1:
-        warnings.append("The left ventricle reaches the first or last slice: the stack may not cover it, volumes may be low.")
+        warnings.append(
+            "The left ventricle reaches the first or last slice: the stack may not cover it, volumes may be low."
+        )
     review = [
         f"Slice {s.index + 1}: the model doubts its own outline (doubt {s.doubt:.2f})."
         for s in sorted(slices, key=lambda s: -(s.doubt or 0))
@@ -122,7 +129,9 @@ def _rules(series: LgeSeries, density: float) -> dict[str, str]:
     }
 
 
-def _provenance(series: LgeSeries, parameters: QuantificationParameters, segmentation: ScarSegmentation | None) -> dict[str, Any]:
+def _provenance(
+    series: LgeSeries, parameters: QuantificationParameters, segmentation: ScarSegmentation | None
+) -> dict[str, Any]:
     geometry = series.geometry
     return {
         "software": {"name": "SlicerScarNet", "version": scarnet.__version__},

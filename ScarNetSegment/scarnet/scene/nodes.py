@@ -45,9 +45,7 @@ def series_from_volume(volume) -> LgeSeries:
         image=array,
         geometry=geometry,
         reconstruction=Reconstruction.PSIR if array.min() < 0 else Reconstruction.UNKNOWN,
-        source=SeriesSource(
-            kind="slicer", sop_instance_uids=uids, content_sha256=content_sha256(array, geometry)
-        ),
+        source=SeriesSource(kind="slicer", sop_instance_uids=uids, content_sha256=content_sha256(array, geometry)),
     )
 
 

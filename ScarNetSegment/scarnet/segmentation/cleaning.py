@@ -27,7 +27,9 @@ def decide(probabilities: np.ndarray, scar_threshold: float) -> np.ndarray:
     return labels
 
 
-def clean(labels: np.ndarray, voxel_volumes_ml: np.ndarray, pixel_area_mm2: float, *, minimum_scar_ml: float) -> np.ndarray:
+def clean(
+    labels: np.ndarray, voxel_volumes_ml: np.ndarray, pixel_area_mm2: float, *, minimum_scar_ml: float
+) -> np.ndarray:
     """One connected LV without holes, scar only where it has the volume to be one, MVO only inside scar.
 
     `labels` uint8 `[slice, row, column]`; `voxel_volumes_ml` `(slices,)`. Returns a new array.
@@ -42,7 +44,9 @@ def clean(labels: np.ndarray, voxel_volumes_ml: np.ndarray, pixel_area_mm2: floa
             plane[ndimage.binary_fill_holes(lv) & ~lv] = Label.MYOCARDIUM
     scar, count = ndimage.label(scar_mask(labels), _CONNECTIVITY)
     if count:
-        volumes = ndimage.sum_labels(np.broadcast_to(voxel_volumes_ml[:, None, None], scar.shape), scar, np.arange(1, count + 1))
+        volumes = ndimage.sum_labels(
+            np.broadcast_to(voxel_volumes_ml[:, None, None], scar.shape), scar, np.arange(1, count + 1)
+        )
         labels[np.isin(scar, 1 + np.flatnonzero(volumes < minimum_scar_ml))] = Label.MYOCARDIUM
     mvo, count = ndimage.label(labels == Label.MVO, _CONNECTIVITY)
     if count:

@@ -6,6 +6,7 @@ from scipy import ndimage
 from scarnet.errors import InputError
 from scarnet.network import LoadedNetwork
 from scarnet.segmentation.crop import CropGrid, normalise
+from scarnet.segmentation.orientations import average_over_orientations
 from scarnet.series import LgeSeries
 
 #: The finder's map is smoothed by this before its peak is taken: about the width of a ventricular wall.
@@ -34,8 +35,8 @@ def find_lv(series: LgeSeries, finder: LoadedNetwork) -> np.ndarray:
     pixel_mm = finder.card.input["pixel_mm"]
     grid = whole_field_grid(series, pixel_mm)
     crops, inside = grid.extract(series.image)
-    logits = finder.logits(normalise(crops, inside)[:, None])[:, 0]
-    probability = np.where(inside, 1 / (1 + np.exp(-logits)), 0)
+    found = average_over_orientations(lambda x: 1 / (1 + np.exp(-finder.logits(x))), normalise(crops, inside)[:, None])
+    probability = np.where(inside, found[:, 0], 0)
     total = ndimage.gaussian_filter(probability.sum(axis=0), SMOOTHING_MM / pixel_mm)
     peak = np.array(np.unravel_index(total.argmax(), total.shape))
     rows, columns = np.indices(total.shape)

@@ -10,6 +10,7 @@ from scarnet.network import LoadedNetwork, find_model, load_network
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt
 from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
 from scarnet.segmentation.finder import find_lv
+from scarnet.segmentation.orientations import average_over_orientations
 from scarnet.segmentation.result import ScarSegmentation
 from scarnet.series import LgeSeries
 
@@ -92,11 +93,9 @@ def _label(series, network: LoadedNetwork, center, flips, report, is_cancelled) 
     return cleaned, probabilities
 
 
-#: The eight in-plane orientations: quarter turns, with and without a mirror.
-ORIENTATIONS = tuple((turns, mirror) for mirror in (False, True) for turns in range(4))
-
-
-def predict(network: LoadedNetwork, inputs: np.ndarray, *, flips: bool, on_progress=None, is_cancelled=None) -> np.ndarray:
+def predict(
+    network: LoadedNetwork, inputs: np.ndarray, *, flips: bool, on_progress=None, is_cancelled=None
+) -> np.ndarray:
     """`[slice, in_slices, side, side]` to probabilities `[class, slice, side, side]`.
 
     On a GPU all slices go as one batch. On a processor a batch is no faster than its parts, so slices go one by one, each
@@ -104,32 +103,20 @@ def predict(network: LoadedNetwork, inputs: np.ndarray, *, flips: bool, on_progr
     """
     count = len(inputs)
     step = 1 if network.device == "cpu" else count
-    views = ORIENTATIONS if flips else ORIENTATIONS[:1]
     results = []
     for start in range(0, count, step):
         if is_cancelled is not None and is_cancelled():
             raise Cancelled("Segmentation was cancelled; nothing was written.")
         part = inputs[start : start + step]
-        batch = np.concatenate([turn(part, *view) for view in views])
-        logits = network.logits(batch)
-        logits = logits - logits.max(axis=1, keepdims=True)
-        probability = np.exp(logits)
-        probability /= probability.sum(axis=1, keepdims=True)
-        turned = [turn_back(p, *v) for p, v in zip(np.split(probability, len(views)), views, strict=True)]
-        results.append(np.mean(turned, axis=0, dtype=np.float32))
+        results.append(average_over_orientations(lambda x: _softmax(network.logits(x)), part, flips=flips))
         if on_progress is not None:
             on_progress(min(start + step, count), count, f"Slice {min(start + step, count)} of {count}")
     return np.concatenate(results).swapaxes(0, 1)
 
 
-def turn(planes: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
-    planes = np.rot90(planes, turns, axes=(-2, -1))
-    return planes[..., ::-1] if mirror else planes
-
-
-def turn_back(planes: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
-    planes = planes[..., ::-1] if mirror else planes
-    return np.rot90(planes, -turns, axes=(-2, -1))
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _check_inside(series: LgeSeries, center: np.ndarray) -> None:

@@ -21,7 +21,9 @@ def check_pixels(image: np.ndarray, name: str) -> None:
     """Raise InputError unless `[slice, row, column]` holds a picture."""
     if not np.isfinite(image).all():
         count = int((~np.isfinite(image)).sum())
-        raise InputError(f"{name} holds {count} values that are not numbers (NaN or infinite); export the series again.")
+        raise InputError(
+            f"{name} holds {count} values that are not numbers (NaN or infinite); export the series again."
+        )
     if image.min() == image.max():
         raise InputError(f"{name} is constant ({image.min():g} everywhere); choose the LGE series itself.")
 
@@ -36,7 +38,9 @@ def check_geometry(geometry: StackGeometry, name: str) -> None:
     check_slices(geometry.shape[0], name)
     distances = np.diff(geometry.slice_positions_mm)
     if distances.min() < 1e-3:
-        raise InputError(f"{name} has two slices at the same position; choose one stack (one phase, one inversion time).")
+        raise InputError(
+            f"{name} has two slices at the same position; choose one stack (one phase, one inversion time)."
+        )
     distance = float(np.median(distances))
     if distance < MINIMUM_SLICE_DISTANCE_MM:
         raise InputError(

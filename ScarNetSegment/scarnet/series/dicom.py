@@ -61,7 +61,11 @@ def is_dicom(path: Path) -> bool:
 def reconstruction_of(header: pydicom.Dataset) -> Reconstruction:
     """Magnitude or phase-sensitive, as ImageType and the descriptions tell it; signed pixels are phase-sensitive."""
     words = " ".join(
-        [*map(str, header.get("ImageType", [])), str(header.get("SeriesDescription", "")), str(header.get("ProtocolName", ""))]
+        [
+            *map(str, header.get("ImageType", [])),
+            str(header.get("SeriesDescription", "")),
+            str(header.get("ProtocolName", "")),
+        ]
     ).upper()
     types = {str(value).upper() for value in header.get("ImageType", [])}
     if "MAG" in words.replace("MAGNETOM", "").split("_") or {"M", "M_IR", "MAGNITUDE"} & types and "PSIR" not in types:
@@ -76,7 +80,9 @@ def read_dicom(path: Path) -> LgeSeries:
 
     Raises InputError, without patient data in its text, when there is none or it cannot be used.
     """
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR")
+    files = (
+        [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR")
+    )
     slices = _read_headers(files, path)
     groups = defaultdict(list)
     for item in slices:
@@ -89,7 +95,9 @@ def read_dicom(path: Path) -> LgeSeries:
         notes.append(f"{repeated} images repeat a slice position; the last acquired of each was used.")
     others = [len(group) for group in stacks[1:]]
     if others:
-        notes.append(f"{sum(others)} other images in the folder are not part of the stack of {len(kept)} slices that was used.")
+        notes.append(
+            f"{sum(others)} other images in the folder are not part of the stack of {len(kept)} slices that was used."
+        )
     return _assemble(kept, path, notes)
 
 
@@ -112,7 +120,9 @@ def _read_headers(files: list[Path], path: Path) -> list[_Slice]:
             slices.append(_Slice(file, header, orientation, np.array([float(v) for v in header.ImagePositionPatient])))
     if not slices:
         what = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "it is empty"
-        raise InputError(f"No MR images with a position were found in {path.name} ({what}); choose the folder of the LGE series.")
+        raise InputError(
+            f"No MR images with a position were found in {path.name} ({what}); choose the folder of the LGE series."
+        )
     return slices
 
 
@@ -148,7 +158,11 @@ def _unique_positions(group: list[_Slice]) -> tuple[list[_Slice], int]:
 
 def _acquired(item: _Slice) -> tuple:
     h = item.header
-    return str(h.get("AcquisitionTime", h.get("ContentTime", ""))), int(h.get("SeriesNumber") or 0), int(h.get("InstanceNumber") or 0)
+    return (
+        str(h.get("AcquisitionTime", h.get("ContentTime", ""))),
+        int(h.get("SeriesNumber") or 0),
+        int(h.get("InstanceNumber") or 0),
+    )
 
 
 def _assemble(stack: list[_Slice], path: Path, notes: list[str]) -> LgeSeries:
@@ -156,7 +170,9 @@ def _assemble(stack: list[_Slice], path: Path, notes: list[str]) -> LgeSeries:
     spacing = [float(v) for v in first.PixelSpacing]
     name = f"The stack in {path.name}"
     if not all(np.isfinite(s) and s > 0 for s in spacing):
-        raise InputError(f"{name} states a pixel spacing of {spacing} mm; both must be positive: export the series again.")
+        raise InputError(
+            f"{name} states a pixel spacing of {spacing} mm; both must be positive: export the series again."
+        )
     axes = stack[0].orientation / np.linalg.norm(stack[0].orientation, axis=1, keepdims=True)
     try:
         geometry = StackGeometry(
@@ -193,7 +209,11 @@ def _assemble(stack: list[_Slice], path: Path, notes: list[str]) -> LgeSeries:
             series_instance_uids=tuple(dict.fromkeys(str(item.header.get("SeriesInstanceUID", "")) for item in stack)),
             frame_of_reference_uid=str(first.get("FrameOfReferenceUID", "")),
             content_sha256=content_sha256(image, geometry),
-            acquisition={k: _plain(first[k].value) for k in ACQUISITION_KEYWORDS if k in first and first[k].value not in (None, "")},
+            acquisition={
+                k: _plain(first[k].value)
+                for k in ACQUISITION_KEYWORDS
+                if k in first and first[k].value not in (None, "")
+            },
         ),
     )
 

@@ -39,7 +39,11 @@ class StackGeometry:
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "pixel_spacing_mm", tuple(float(s) for s in self.pixel_spacing_mm))
-        for name, shape in (("column_direction", (3,)), ("row_direction", (3,)), ("slice_origins_mm", (self.shape[0], 3))):
+        for name, shape in (
+            ("column_direction", (3,)),
+            ("row_direction", (3,)),
+            ("slice_origins_mm", (self.shape[0], 3)),
+        ):
             value = np.array(getattr(self, name), dtype=float).reshape(shape)
             value.setflags(write=False)
             object.__setattr__(self, name, value)
@@ -131,7 +135,11 @@ class StackGeometry:
         origin = self.index_to_lps(np.stack([k, 0 * k, 0 * k], axis=-1))
         offset = point - origin
         return np.stack(
-            [k, offset @ self.row_direction / self.pixel_spacing_mm[0], offset @ self.column_direction / self.pixel_spacing_mm[1]],
+            [
+                k,
+                offset @ self.row_direction / self.pixel_spacing_mm[0],
+                offset @ self.column_direction / self.pixel_spacing_mm[1],
+            ],
             axis=-1,
         )
 
@@ -139,7 +147,9 @@ class StackGeometry:
         """Same grid: equal shape and every corner within `tolerance_mm` (headers of common formats keep 1e-3 mm)."""
         if self.shape != other.shape:
             return False
-        corners = np.array([[k, j, i] for k in range(self.shape[0]) for j in (0, self.shape[1] - 1) for i in (0, self.shape[2] - 1)])
+        corners = np.array(
+            [[k, j, i] for k in range(self.shape[0]) for j in (0, self.shape[1] - 1) for i in (0, self.shape[2] - 1)]
+        )
         return bool(np.abs(self.index_to_lps(corners) - other.index_to_lps(corners)).max() <= tolerance_mm)
 
     @classmethod

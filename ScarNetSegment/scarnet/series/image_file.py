@@ -18,7 +18,14 @@ from scarnet.series.geometry import StackGeometry
 from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
 from scarnet.series.nifti import stored_spacing_and_nonfinite
 
-KINDS = {".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage"}
+KINDS = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+}
 
 
 def kind_of(path: Path) -> str | None:
@@ -59,16 +66,22 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
     if reader.GetNumberOfComponents() > 1:
         raise InputError(f"{path.name} is a colour or vector image; an LGE series of plain grey values is needed.")
     if len(size) > 3 and any(n > 1 for n in size[3:]):
-        raise InputError(f"{path.name} has {len(size)} dimensions {size}; give one volume (one phase, one inversion time).")
+        raise InputError(
+            f"{path.name} has {len(size)} dimensions {size}; give one volume (one phase, one inversion time)."
+        )
     if len(size) < 3:
         check_slices(1, path.name)
     spacing, nonfinite = tuple(reader.GetSpacing()[:3]), 0
     if kind_of(path) == "nifti":
         spacing, nonfinite = stored_spacing_and_nonfinite(path) or (spacing, nonfinite)
     if not all(np.isfinite(s) and s > 0 for s in spacing):
-        raise InputError(f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header.")
+        raise InputError(
+            f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header."
+        )
     if nonfinite:
-        raise InputError(f"{path.name} holds {nonfinite} values that are not numbers (NaN or infinite); export the series again.")
+        raise InputError(
+            f"{path.name} holds {nonfinite} values that are not numbers (NaN or infinite); export the series again."
+        )
 
 
 def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None = None) -> LgeSeries:
@@ -110,7 +123,9 @@ def is_placeholder(geometry: StackGeometry) -> bool:
 def with_spacing(geometry: StackGeometry, spacing_mm: tuple[float, float, float]) -> StackGeometry:
     """The same axes and first corner, another spacing (columns, rows, slices)."""
     if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
-        raise InputError(f"Spacing must be three positive numbers in mm (columns, rows, slices), got {tuple(spacing_mm)}.")
+        raise InputError(
+            f"Spacing must be three positive numbers in mm (columns, rows, slices), got {tuple(spacing_mm)}."
+        )
     affine = geometry.affine_lps.copy()
     affine[:3, :3] = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0) * np.asarray(spacing_mm)
     return StackGeometry.from_affine_lps(affine, geometry.shape)

@@ -25,7 +25,9 @@ class SeriesSource:
     """
 
     kind: str = "array"  # "dicom", "nifti", "nrrd", "metaimage", "array", "phantom"
-    name: str = ""  # file or folder name as given, for messages on this computer; never written to reports of DICOM input
+    name: str = (
+        ""  # file or folder name as given, for messages on this computer; never written to reports of DICOM input
+    )
     slice_files: tuple[str, ...] = ()
     sop_instance_uids: tuple[str, ...] = ()
     study_instance_uid: str = ""

@@ -46,7 +46,9 @@ def list_cases(folder: Path) -> list[CaseFile]:
             raise InputError(f"{table} needs the columns case and fold and at least one row.")
     else:
         names = sorted(path.name.removesuffix(IMAGE_SUFFIX) for path in folder.glob(f"*{IMAGE_SUFFIX}"))
-        rows = [{"case": n, "fold": int(hashlib.sha256(n.encode()).hexdigest(), 16) % DEFAULT_FOLD_COUNT} for n in names]
+        rows = [
+            {"case": n, "fold": int(hashlib.sha256(n.encode()).hexdigest(), 16) % DEFAULT_FOLD_COUNT} for n in names
+        ]
     cases = []
     for row in rows:
         image, labels = folder / f"{row['case']}{IMAGE_SUFFIX}", folder / f"{row['case']}{LABEL_SUFFIX}"

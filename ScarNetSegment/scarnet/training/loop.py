@@ -57,7 +57,9 @@ class EpochMetrics(L.Callback):
             writer.writerow(row)
 
 
-def run(module: L.LightningModule, samples: Dataset, folder: Path, parameters: RunParameters, *, progress: bool = True) -> dict:
+def run(
+    module: L.LightningModule, samples: Dataset, folder: Path, parameters: RunParameters, *, progress: bool = True
+) -> dict:
     """Train `module` and return the state dict of its `network`, averaged over the run (EMA).
 
     `folder` keeps `last.ckpt` (written whole after every epoch) and `metrics.csv`; when a checkpoint is there the run

@@ -48,7 +48,9 @@ class ScarNetTraining(Schedule):
         loss = self.loss(fused, labels)
         branches = [logits for logits in (encoder, unet) if logits is not None and logits is not fused]
         if branches:
-            loss = (1 - BRANCH_WEIGHT) * loss + BRANCH_WEIGHT * sum(self.loss(b, labels) for b in branches) / len(branches)
+            loss = (1 - BRANCH_WEIGHT) * loss + BRANCH_WEIGHT * sum(self.loss(b, labels) for b in branches) / len(
+                branches
+            )
         self.log("loss", loss, on_epoch=True, on_step=False, prog_bar=True)
         return loss
 

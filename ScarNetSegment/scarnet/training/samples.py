@@ -49,13 +49,17 @@ def augmentation(side: int) -> ComposeTransforms:
             MirrorTransform(allowed_axes=(0, 1)),
             RandomTransform(GaussianBlurTransform((0.4, 1.2), synchronize_channels=True, synchronize_axes=True), 0.15),
             RandomTransform(
-                SimulateLowResolutionTransform((0.5, 1.0), synchronize_channels=True, synchronize_axes=True, ignore_axes=()),
+                SimulateLowResolutionTransform(
+                    (0.5, 1.0), synchronize_channels=True, synchronize_axes=True, ignore_axes=()
+                ),
                 0.15,
             ),
             RandomTransform(GaussianNoiseTransform((0, 0.08), synchronize_channels=True), 0.3),
             RandomTransform(
                 BrightnessGradientAdditiveTransform(
-                    lambda shape, dimension: np.exp(np.random.uniform(np.log(shape[dimension] / 3), np.log(shape[dimension] * 2))),
+                    lambda shape, dimension: np.exp(
+                        np.random.uniform(np.log(shape[dimension] / 3), np.log(shape[dimension] * 2))
+                    ),
                     (-0.5, 1.5),
                     max_strength=lambda image, gradient: np.random.uniform(-1.0, 1.0),
                     same_for_all_channels=True,
@@ -63,9 +67,17 @@ def augmentation(side: int) -> ComposeTransforms:
                 ),
                 0.3,
             ),
-            RandomTransform(ContrastTransform(BGContrast((0.7, 1.4)), preserve_range=False, synchronize_channels=True), 0.3),
             RandomTransform(
-                GammaTransform(BGContrast((0.6, 1.6)), p_invert_image=0.0, synchronize_channels=True, p_per_channel=1, p_retain_stats=1),
+                ContrastTransform(BGContrast((0.7, 1.4)), preserve_range=False, synchronize_channels=True), 0.3
+            ),
+            RandomTransform(
+                GammaTransform(
+                    BGContrast((0.6, 1.6)),
+                    p_invert_image=0.0,
+                    synchronize_channels=True,
+                    p_per_channel=1,
+                    p_retain_stats=1,
+                ),
                 0.4,
             ),
         ]
@@ -75,8 +87,16 @@ def augmentation(side: int) -> ComposeTransforms:
 class LgeSlices(Dataset):
     """Augmented slices of prepared patients. `self[n]`: `(float32 [in_slices, side, side], int64 [side, side])`."""
 
-    def __init__(self, cases: list[PreparedCase], *, side: int, in_slices: int, pixel_mm: float, num_classes: int, seed: int):
-        self.side, self.in_slices, self.pixel_mm, self.num_classes, self.seed = side, in_slices, pixel_mm, num_classes, seed
+    def __init__(
+        self, cases: list[PreparedCase], *, side: int, in_slices: int, pixel_mm: float, num_classes: int, seed: int
+    ):
+        self.side, self.in_slices, self.pixel_mm, self.num_classes, self.seed = (
+            side,
+            in_slices,
+            pixel_mm,
+            num_classes,
+            seed,
+        )
         self.cases = [(with_neighbours(normalise(case.image), in_slices), case.labels, case.center) for case in cases]
         self.all_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
         self.scar_slices = [(c, k) for c, k in self.all_slices if scar_mask(cases[c].labels[k]).any()]
@@ -98,7 +118,9 @@ class LgeSlices(Dataset):
         return image, torch.where(target == OUTSIDE, 0, target).clamp_(max=self.num_classes - 1)
 
 
-def square_window(planes: np.ndarray, labels: np.ndarray, center: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+def square_window(
+    planes: np.ndarray, labels: np.ndarray, center: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray]:
     """A square about `center` wide enough for `side` to be turned in it; beyond the image edge labels are OUTSIDE."""
     size = int(np.ceil(side * 1.45))
     start = np.round(center - size / 2).astype(int)
@@ -110,13 +132,17 @@ def square_window(planes: np.ndarray, labels: np.ndarray, center: np.ndarray, si
     return np.ascontiguousarray(window, np.float32), target
 
 
-def augmented(transforms, window: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augmented(
+    transforms, window: np.ndarray, target: np.ndarray, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Image, normalised where it exists, and int64 labels after transforms that draw from `rng` alone."""
     state = np.random.get_state()  # the library draws from the global generators: lend it ones of this sample's own
     with torch.random.fork_rng(devices=[]):
         np.random.seed(rng.integers(2**32, dtype=np.uint64).astype(np.uint32))
         torch.manual_seed(int(rng.integers(2**62)))
-        sample = transforms(image=torch.from_numpy(window), segmentation=torch.from_numpy(target[None].astype(np.int16)))
+        sample = transforms(
+            image=torch.from_numpy(window), segmentation=torch.from_numpy(target[None].astype(np.int16))
+        )
     np.random.set_state(state)
     target = sample["segmentation"][0].long()
     return torch.from_numpy(normalise(sample["image"].numpy(), (target != OUTSIDE).numpy())), target

@@ -58,7 +58,9 @@ def train_scarnet(
     cases = _chosen(data, folds)
     started = time.time()
     _settle(run_parameters.seed)
-    module = ScarNetTraining(config, loss, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps)
+    module = ScarNetTraining(
+        config, loss, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps
+    )
     if encoder is not None:
         _start_from(module.network.encoder_branch.encoder, encoder)
     samples = LgeSlices(
@@ -124,7 +126,8 @@ def train_finder(
         config=config.to_dict(),
         classes=["left ventricle"],
         input={"pixel_mm": config.pixel_mm, "normalisation": NORMALISATION.replace("crop", "slice")},
-        training=_facts(cases, folds, run_parameters, started) | {"cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases)},
+        training=_facts(cases, folds, run_parameters, started)
+        | {"cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases)},
         files={},
         licence=licence,
         citation=citation,
@@ -132,7 +135,9 @@ def train_finder(
     return write_model(module.network, card, output, channels=1, side=WholeSlices.SIDE, any_size=True)
 
 
-def write_model(network: torch.nn.Module, card: ModelCard, output: Path, *, channels: int, side: int, any_size: bool = False) -> Path:
+def write_model(
+    network: torch.nn.Module, card: ModelCard, output: Path, *, channels: int, side: int, any_size: bool = False
+) -> Path:
     """Weights, ONNX and, last, the card with their hashes. Both files hold the same fp16 numbers."""
     output = Path(output)
     network = network.eval().half().float()
