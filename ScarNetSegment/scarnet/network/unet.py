@@ -35,7 +35,10 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.pool = nn.MaxPool2d(2)
         self.center = block(channels[-1], 2 * channels[-1])
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in reversed(channels))
+        below = (2 * channels[-1], *reversed(channels[1:]))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(below, reversed(channels), strict=True)
+        )
         self.merge = nn.ModuleList(block(2 * c, c) for c in reversed(channels))
         self.head = nn.Conv2d(channels[0], num_classes, 1)
 

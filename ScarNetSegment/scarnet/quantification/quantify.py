@@ -13,6 +13,7 @@ from scarnet.errors import InputError
 from scarnet.quantification.report import LvMeasures, MvoMeasures, Quality, ScarMeasures, ScarReport, SliceMeasures
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries
+from scarnet.series.geometry import LENGTH_DECIMALS
 
 #: Slices whose doubt is above this are named for review; about the worst tenth of slices of patients not trained on.
 REVIEW_DOUBT = 0.35
@@ -75,7 +76,7 @@ def quantify(
 
 def _slices(series: LgeSeries, counts: np.ndarray, doubt: np.ndarray | None) -> tuple[SliceMeasures, ...]:
     geometry = series.geometry
-    positions = geometry.slice_positions_mm - geometry.slice_positions_mm[0]
+    positions = np.round(geometry.slice_positions_mm - geometry.slice_positions_mm[0], LENGTH_DECIMALS)
     rows = []
     for k, count in enumerate(counts.tolist()):
         unit = float(geometry.voxel_volumes_ml[k])

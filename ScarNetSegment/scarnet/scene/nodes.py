@@ -97,9 +97,10 @@ def new_segmentation(labels: np.ndarray, volume, name: str, *, model: dict | Non
     _show(node)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy is not None:
-        volume_item, item = hierarchy.GetItemByDataNode(volume), hierarchy.GetItemByDataNode(node)
-        if volume_item and item:
-            hierarchy.SetItemParent(item, hierarchy.GetItemParent(volume_item))
+        volume_item = hierarchy.GetItemByDataNode(volume)
+        parent = hierarchy.GetItemParent(volume_item) if volume_item else hierarchy.GetSceneItemID()
+        item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(parent, node)
+        hierarchy.SetItemParent(item, parent)
     return node
 
 

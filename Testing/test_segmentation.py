@@ -1,0 +1,298 @@
+"""From a stack to labels on its own grid, whatever way it lies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scarnet.conventions import Label, myocardium_mask, scar_mask
+from scarnet.errors import Cancelled, InputError
+from scarnet.segmentation import segment
+from scarnet.segmentation.cleaning import clean, decide, slice_doubt
+from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
+from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
+from scarnet.series import LgeSeries, StackGeometry
+
+#: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
+#: and a probability that lies on the threshold to seven digits then falls to the other side.
+TURNED_PIXELS = 3
+
+
+def turned(series: LgeSeries, turns: int, mirror: bool, *, carry: bool) -> LgeSeries:
+    """The stack stored in another in-plane orientation. `carry`: the geometry says so; else the patient is mirrored."""
+    g = series.geometry
+    image = np.ascontiguousarray(turn(series.image, turns, mirror))
+    rows, columns = g.shape[1:]
+    if not carry:
+        spacing = g.pixel_spacing_mm if turns % 2 == 0 else g.pixel_spacing_mm[::-1]
+        geometry = replace(g, shape=image.shape, pixel_spacing_mm=spacing)
+        return replace(series, image=image, geometry=geometry)
+    # Follow index images through the same turn: exact, without a formula per case.
+    grid_rows, grid_columns = (turn(a, turns, mirror) for a in np.indices((rows, columns)))
+    origin, down, right = (np.array([grid_rows[index], grid_columns[index]]) for index in ((0, 0), (1, 0), (0, 1)))
+    to_lps = np.stack([g.row_direction * g.pixel_spacing_mm[0], g.column_direction * g.pixel_spacing_mm[1]])
+    row_step, column_step = (down - origin) @ to_lps, (right - origin) @ to_lps
+    geometry = StackGeometry(
+        shape=image.shape,
+        pixel_spacing_mm=(np.linalg.norm(row_step), np.linalg.norm(column_step)),
+        column_direction=column_step / np.linalg.norm(column_step),
+        row_direction=row_step / np.linalg.norm(row_step),
+        slice_origins_mm=g.slice_origins_mm + origin @ to_lps,
+        single_slice_thickness_mm=g.single_slice_thickness_mm,
+    )
+    return replace(series, image=image, geometry=geometry)
+
+
+# --- resampling -------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 60), st.floats(-30, 60), st.floats(0.3, 4), st.integers(1, 50))
+def test_resampling_weights_are_an_average(size_out, start, step, size_in):
+    weights = resampling_matrix(size_out, start, step, size_in)
+    assert weights.shape == (size_out, size_in)
+    assert weights.min() >= 0 and weights.sum(axis=1) == pytest.approx(np.ones(size_out), abs=1e-5)
+
+
+@settings(max_examples=40)
+@given(st.floats(0.5, 3.0), st.integers(30, 60), st.integers(0, 7), st.booleans())
+def test_a_linear_ramp_survives_the_crop_and_the_way_back(pixel_mm, size, view, carry):
+    """Interpolation keeps a plane: any shift, scale or transposition error would show.
+
+    Not to the last digit: a kernel as wide as a coarse pixel is sampled at whole pixels (a fifteenth of one at most)."""
+    geometry = StackGeometry((2, size, size + 7), (1.3, 0.9), [1, 0, 0], [0, 0, -1], [[0, 0, 0], [0, 8.0, 0]])
+    rows, columns = np.indices(geometry.shape[1:])
+    image = np.broadcast_to(0.7 * rows - 0.4 * columns + 3, geometry.shape).astype(np.float32)
+    series = turned(LgeSeries(np.ascontiguousarray(image), geometry), *ORIENTATIONS[view], carry=carry)
+    center = series.geometry.index_to_lps(
+        np.array([0.5, (series.image.shape[1] - 1) / 2, (series.image.shape[2] - 1) / 2])
+    )
+    side = int(14 / pixel_mm) + 2
+    grid = CropGrid(series.geometry, center, side, pixel_mm)
+    crops, inside = grid.extract(series.image)
+    assert inside.all()
+    back = grid.put_back(crops)
+    known = grid.put_back(np.ones_like(crops)) > 0.999
+    margin = np.zeros_like(known)
+    margin[:, 2:-2, 2:-2] = True
+    deep = known & margin & (back != 0)
+    k, r, c = [a.mean() for a in np.nonzero(deep)]
+    point = np.round([k, r, c]).astype(int)
+    assert back[tuple(point)] == pytest.approx(series.image[tuple(point)], abs=0.06)
+
+
+def test_crop_pixels_know_where_they_are(phantom):
+    g = phantom.series.geometry
+    for view in ORIENTATIONS:
+        series = turned(phantom.series, *view, carry=True)
+        grid = CropGrid(series.geometry, g.index_to_lps(np.array([4, 100.0, 100.0])), 64, 1.7)
+        point = grid.pixel_to_lps(3, 20, 41)
+        crops, _ = grid.extract(series.image)
+        index = g.lps_to_index(point)  # the same point in the stack as it was
+        k, r, c = np.round(index).astype(int)
+        assert index[0] == pytest.approx(3)
+        window = phantom.series.image[k, r - 2 : r + 3, c - 2 : c + 3]
+        assert window.min() <= crops[3, 20, 41] <= window.max()
+
+
+def test_the_network_meets_the_same_picture_however_a_stack_is_stored(phantom):
+    center = phantom.series.geometry.index_to_lps(np.array([4, 100.0, 95.0]))
+    expected, _ = CropGrid(phantom.series.geometry, center, 80, 1.5).extract(phantom.series.image)
+    for view in ORIENTATIONS:
+        series = turned(phantom.series, *view, carry=True)
+        crops, _ = CropGrid(series.geometry, center, 80, 1.5).extract(series.image)
+        assert np.abs(crops - expected).max() < 1e-2, view  # of grey values in the thousands
+
+
+def test_normalisation_ignores_what_lies_outside_the_image():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(500, 80, (1, 40, 40)).astype(np.float32)
+    inside = np.zeros((1, 40, 40), bool)
+    inside[:, :, 10:] = True
+    changed = plane.copy()
+    changed[~inside] = 1e6
+    assert np.array_equal(normalise(plane, inside), normalise(changed, inside))
+    assert normalise(plane, inside)[inside].std() == pytest.approx(1, abs=1e-5)
+    assert not normalise(np.full((1, 9, 9), 7.0)).any()
+    assert np.allclose(normalise(plane * 3 + 200, inside), normalise(plane, inside), atol=1e-4)
+
+
+def test_neighbours_at_the_ends_are_repeated():
+    planes = np.arange(4)[:, None, None] * np.ones((1, 2, 2))
+    assert with_neighbours(planes, 3)[:, :, 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
+    assert with_neighbours(planes, 1).shape == (4, 1, 2, 2)
+
+
+def test_turning_back_undoes_turning():
+    planes = np.random.default_rng(0).normal(size=(2, 3, 5, 5))
+    for view in ORIENTATIONS:
+        assert np.array_equal(turn_back(turn(planes, *view), *view), planes)
+    assert len({turn(planes, *view).tobytes() for view in ORIENTATIONS}) == 8
+
+
+def test_the_average_over_orientations_turns_with_its_input():
+    weights = np.random.default_rng(1).normal(size=(7, 7)).astype(np.float32)
+    one_sided = lambda x: x * weights  # noqa: E731
+    planes = np.random.default_rng(2).normal(size=(2, 1, 7, 7)).astype(np.float32)
+    plain = average_over_orientations(one_sided, planes)
+    for view in ORIENTATIONS:
+        again = turn_back(average_over_orientations(one_sided, turn(planes, *view)), *view)
+        assert np.allclose(again, plain, atol=1e-6)
+    assert np.array_equal(average_over_orientations(one_sided, planes, flips=False), planes * weights)
+
+
+# --- deciding and cleaning --------------------------------------------------------------------------------------------
+
+
+def test_scar_competes_with_muscle_alone():
+    background, blood, muscle, scar, mvo = 0.30, 0.25, 0.21, 0.24, 0.0
+    p = np.array([background, blood, muscle, scar, mvo])[:, None]
+    assert decide(p, 0.5)[0] == Label.SCAR  # not background, though that has the largest single share
+    assert decide(p, 0.6)[0] == Label.MYOCARDIUM
+    assert decide(np.array([0.1, 0, 0.2, 0.3, 0.4])[:, None], 0.5)[0] == Label.MVO
+    assert decide(np.array([0.1, 0.0, 0.2, 0.7])[:, None], 0.5)[0] == Label.SCAR
+
+
+def ring(radius_in=6, radius_out=10, size=40):
+    rows, columns = np.indices((size, size)) - size // 2
+    distance = np.hypot(rows, columns)
+    plane = np.where(distance < radius_in, Label.BLOOD_POOL, np.where(distance < radius_out, Label.MYOCARDIUM, 0))
+    return plane.astype(np.uint8)
+
+
+def test_cleaning_keeps_one_heart_without_holes():
+    labels = np.stack([ring()] * 4)
+    labels[:, 2:5, 2:5] = Label.SCAR  # an island elsewhere
+    labels[1, 20, 28] = 0  # a hole in the wall
+    labels[2, 12:16, 20] = Label.SCAR
+    labels[3, 13, 20] = Label.MVO  # dark core without scar about it
+    cleaned = clean(labels, np.full(4, 0.02), 2.0, minimum_scar_ml=0.0)
+    assert not cleaned[:, :6, :6].any()
+    assert cleaned[1, 20, 28] == Label.MYOCARDIUM
+    assert (cleaned[2, 12:16, 20] == Label.SCAR).all()
+    assert cleaned[3, 13, 20] == Label.MYOCARDIUM or cleaned[2, 13, 20] == Label.SCAR
+    assert clean(labels, np.full(4, 0.02), 2.0, minimum_scar_ml=1.0).max() == Label.MYOCARDIUM
+    assert labels[1, 20, 28] == 0  # the input is left alone
+
+
+def test_a_slice_with_a_few_pixels_is_no_slice_of_the_ventricle():
+    labels = np.stack([ring(), np.zeros_like(ring())])
+    labels[1, 20:22, 28:30] = Label.MYOCARDIUM
+    assert not clean(labels, np.full(2, 0.02), 2.0, minimum_scar_ml=0)[1].any()
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000))
+def test_cleaning_twice_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.stack([ring()] * 3)
+    labels[rng.random(labels.shape) < 0.05] = 0
+    muscle = myocardium_mask(labels)
+    labels[muscle & (rng.random(labels.shape) < 0.3)] = Label.SCAR
+    labels[scar_mask(labels) & (rng.random(labels.shape) < 0.2)] = Label.MVO
+    once = clean(labels, np.full(3, 0.02), 2.0, minimum_scar_ml=0.3)
+    assert np.array_equal(clean(once, np.full(3, 0.02), 2.0, minimum_scar_ml=0.3), once)
+    assert not ((once > 0) & (labels == 0))[:, :8].any()
+
+
+def test_doubt_is_none_for_certainty_and_large_for_a_coin():
+    labels = np.stack([ring(), np.zeros_like(ring())])
+    certain = np.stack([labels == label for label in range(5)]).astype(np.float32)
+    assert slice_doubt(certain, labels) == pytest.approx([0, 0])
+    coin = 0.5 * certain
+    coin[0] += 0.5
+    assert 0.3 < slice_doubt(coin, labels)[0] < 0.4 and slice_doubt(coin, labels)[1] == 0
+
+
+# --- the whole way, with the shipped models ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def segmented(phantom):
+    return segment(phantom.series, device="cpu")
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_the_phantom_is_segmented(phantom, segmented):
+    assert segmented.labels.shape == phantom.series.image.shape and segmented.labels.dtype == np.uint8
+    assert dice(myocardium_mask(segmented.labels), myocardium_mask(phantom.labels)) > 0.75
+    assert dice(scar_mask(segmented.labels), scar_mask(phantom.labels)) > 0.5
+    assert segmented.probabilities.shape == (5, *segmented.labels.shape)
+    assert np.allclose(segmented.probabilities.astype(np.float32).sum(axis=0), 1, atol=5e-3)
+    assert ((segmented.slice_doubt >= 0) & (segmented.slice_doubt <= 1)).all()
+    assert segmented.model["name"] and len(segmented.model["sha256"]) == 64
+
+
+def test_the_same_input_gives_the_same_labels(phantom, segmented):
+    assert np.array_equal(segment(phantom.series, device="cpu").labels, segmented.labels)
+
+
+@pytest.mark.parametrize("carry", [True, False], ids=["header says so", "header does not"])
+def test_labels_turn_with_the_image(phantom, segmented, carry):
+    for view in ORIENTATIONS[1:]:
+        result = segment(turned(phantom.series, *view, carry=carry), device="cpu")
+        different = (turn_back(result.labels, *view) != segmented.labels).sum()
+        assert different <= TURNED_PIXELS, (view, different)
+
+
+def test_a_shifted_field_of_view_is_found(phantom, segmented):
+    g = phantom.series.geometry
+    cut = (slice(None), slice(30, None), slice(0, 180))
+    geometry = replace(
+        g,
+        shape=phantom.series.image[cut].shape,
+        slice_origins_mm=g.slice_origins_mm + 30 * g.pixel_spacing_mm[0] * g.row_direction,
+    )
+    result = segment(replace(phantom.series, image=phantom.series.image[cut], geometry=geometry), device="cpu")
+    assert dice(result.labels > 0, segmented.labels[cut] > 0) > 0.97
+
+
+def test_a_padded_field_of_view_is_found(phantom, segmented):
+    g = phantom.series.geometry
+    image = np.pad(phantom.series.image, ((0, 0), (40, 20), (0, 60)))
+    origin = g.slice_origins_mm - 40 * g.pixel_spacing_mm[0] * g.row_direction
+    result = segment(
+        replace(phantom.series, image=image, geometry=replace(g, shape=image.shape, slice_origins_mm=origin)),
+        device="cpu",
+    )
+    assert dice(result.labels[:, 40:-20, :-60] > 0, segmented.labels > 0) > 0.97
+
+
+def test_a_given_center_is_used(phantom, segmented):
+    center = segmented.lv_center_lps_mm + 4 * phantom.series.geometry.row_direction
+    result = segment(phantom.series, device="cpu", lv_center_lps_mm=center)
+    assert result.parameters["lv_center_given"] and result.lv_center_lps_mm == pytest.approx(center)
+    assert dice(result.labels > 0, segmented.labels > 0) > 0.95
+
+
+@pytest.mark.parametrize("center", [[9999, 0, 0], [float("nan"), 0, 0]])
+def test_a_center_outside_the_images_is_refused(phantom, center):
+    with pytest.raises(InputError, match="LV centre"):
+        segment(phantom.series, device="cpu", lv_center_lps_mm=np.array(center, float))
+
+
+def test_no_ventricle_is_said(phantom):
+    noise = np.random.default_rng(0).normal(0, 50, phantom.series.image.shape).astype(np.float32)
+    with pytest.raises(InputError, match="[Nn]o left"):
+        segment(replace(phantom.series, image=noise), device="cpu")
+
+
+def test_progress_names_every_slice_and_cancel_stops_between_them(phantom):
+    seen = []
+    segment(phantom.series, device="cpu", test_time_flips=False, on_progress=lambda *event: seen.append(event))
+    count = phantom.series.image.shape[0]
+    assert [done for done, total, text in seen if text.startswith("Slice")][:count] == list(range(1, count + 1))
+    assert {total for _, total, _ in seen} == {count}
+    calls = []
+
+    def cancelled():
+        calls.append(1)
+        return len(calls) > 3
+
+    with pytest.raises(Cancelled):
+        segment(phantom.series, device="cpu", test_time_flips=False, is_cancelled=cancelled)
+    assert len(calls) == 4
