@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate, write_dicom
 from scarnet.resources import shipped
 

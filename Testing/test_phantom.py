@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, simulate, write_sample
 from scarnet.phantom.physics import T1_MS, Tissue, null_time_ms, recovered
 from scarnet.series import Reconstruction

@@ -4,6 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+
 from scarnet.errors import InputError
 from scarnet.phantom import write_dicom
 from scarnet.series import Reconstruction, read_label_map, read_lge

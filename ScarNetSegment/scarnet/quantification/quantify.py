@@ -76,7 +76,7 @@ def quantify(
 
 def _slices(series: LgeSeries, counts: np.ndarray, doubt: np.ndarray | None) -> tuple[SliceMeasures, ...]:
     geometry = series.geometry
-    positions = np.round(geometry.slice_positions_mm - geometry.slice_positions_mm[0], LENGTH_DECIMALS)
+    positions = np.round(np.concatenate([[0.0], np.cumsum(geometry.slice_steps_mm)]), LENGTH_DECIMALS)
     rows = []
     for k, count in enumerate(counts.tolist()):
         unit = float(geometry.voxel_volumes_ml[k])

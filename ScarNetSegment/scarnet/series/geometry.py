@@ -11,6 +11,8 @@ SLICE_SPACING_RTOL = 1e-2
 #: Lengths that volumes are made of are rounded to a nanometre: finer digits differ between file formats (DICOM keeps
 #: positions as decimal strings, NIfTI as 32-bit floats) and would make equal labels differ in the last digit.
 LENGTH_DECIMALS = 6
+#: Slice distances that differ by less are one distance: scanners and file formats round positions to about 1e-3 mm.
+POSITION_NOISE_MM = 2e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,14 @@ class StackGeometry:
         return self.slice_origins_mm @ self.normal
 
     @cached_property
+    def slice_steps_mm(self) -> np.ndarray:
+        """`(slices - 1,)`: distances between neighbouring slices; all the same where they differ by rounding alone."""
+        steps = np.diff(self.slice_positions_mm)
+        if steps.size and np.abs(steps - steps.mean()).max() <= POSITION_NOISE_MM:
+            steps = np.full_like(steps, steps.mean())
+        return np.round(steps, LENGTH_DECIMALS)
+
+    @cached_property
     def slice_weights_mm(self) -> np.ndarray:
         """`(slices,)`: the length of ventricle each slice stands for.
 
@@ -78,7 +88,7 @@ class StackGeometry:
         """
         if self.shape[0] == 1:
             return np.array([self.single_slice_thickness_mm or np.nan])
-        steps = np.diff(self.slice_positions_mm)
+        steps = self.slice_steps_mm
         weights = (np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2
         return np.round(weights, LENGTH_DECIMALS)
 
