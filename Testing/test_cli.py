@@ -1,0 +1,175 @@
+"""The command line: what it writes, what it refuses, and with which exit code."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+import scarnet
+from scarnet import cli
+from scarnet.export import read_segmentation, write_label_map
+from scarnet.series import read_lge
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run `scarnet ...` in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["scarnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        captured = capsys.readouterr()
+        return stopped.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def refused(result, code, *words):
+    status, _, error = result
+    assert status == code, result
+    assert len(error.strip().splitlines()) == 1 and "Traceback" not in error, error
+    for word in words:
+        assert word in error
+
+
+def test_segment_writes_the_agreed_files(run, sample_folder, tmp_path):
+    code, out, error = run("segment", sample_folder, "-o", tmp_path / "out", "--device", "cpu")
+    assert code == 0, error
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"labels.nii.gz", "segmentation.seg.nrrd", "report.json", "report.csv", "slices.csv", "report.html"}
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert f"{report['scar']['volume_ml']:.1f} mL" in out and "research use only" in out.lower()
+    assert report["provenance"]["model"]["name"] == "compact-emidec"
+    assert report["provenance"]["software"]["version"] == scarnet.__version__
+    truth = json.loads((sample_folder.parent / "truth.json").read_text(encoding="utf-8"))["truth"]
+    assert report["lv"]["myocardium_volume_ml"] == pytest.approx(truth["myocardium_volume_ml"], rel=0.3)
+
+
+def test_measure_of_what_segment_wrote_gives_the_same_numbers(run, sample_folder, tmp_path):
+    assert run("segment", sample_folder, "-o", tmp_path / "a", "--device", "cpu", "--no-flips", "--no-report")[0] == 0
+    assert not (tmp_path / "a" / "report.html").exists()
+    first = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
+    for name in ("labels.nii.gz", "segmentation.seg.nrrd"):
+        before = (tmp_path / "a" / name).read_bytes()
+        code, _, error = run("measure", tmp_path / "a" / name, "--volume", sample_folder, "-o", tmp_path / name)
+        assert code == 0, error
+        again = json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8"))
+        assert (again["lv"], again["scar"], again["mvo"]) == (first["lv"], first["scar"], first["mvo"])
+        assert (tmp_path / "a" / name).read_bytes() == before
+        assert not (tmp_path / name / name).exists()
+
+
+def test_measure_takes_segments_by_any_name(run, phantom, tmp_path):
+    import slicerio
+
+    geometry = phantom.series.geometry
+    write_label_map(tmp_path / "image.nrrd", phantom.labels, geometry)
+    image = sitk.ReadImage(str(tmp_path / "image.nrrd"))
+    picture = sitk.GetImageFromArray(phantom.series.image)
+    picture.CopyInformation(image)
+    sitk.WriteImage(picture, str(tmp_path / "lge.nrrd"))
+    segmentation = slicerio.create_segmentation(phantom.labels.shape[::-1], geometry.affine_lps)
+    for name, first in (("Herzmuskel", 2), ("Narbe", 3)):
+        mask = (phantom.labels >= first).transpose(2, 1, 0)
+        slicerio.add_segment(segmentation, mask, {"id": name, "name": name, "color": [1, 0, 0]})
+    slicerio.write_segmentation(str(tmp_path / "s.seg.nrrd"), segmentation)
+    options = ("--volume", tmp_path / "lge.nrrd", "-o", tmp_path / "out")
+    refused(run("measure", tmp_path / "s.seg.nrrd", *options), 3, "no myocardium", "--myocardium")
+    code, _, error = run("measure", tmp_path / "s.seg.nrrd", *options, "--myocardium", "Herzmuskel", "--scar", "Narbe")
+    assert code == 0, error
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    weights = geometry.voxel_volumes_ml[:, None, None] * np.ones(phantom.labels.shape)
+    assert report["scar"]["volume_ml"] == pytest.approx(weights[phantom.labels >= 3].sum(), rel=1e-9)
+
+
+def test_phantom_writes_a_series_with_its_truth(run, tmp_path):
+    code, out, _ = run("phantom", "-o", tmp_path / "p", "--magnitude", "--transmurality", "0", "--seed", "3")
+    assert code == 0 and "scar_volume_ml 0.00" in out
+    series = read_lge(tmp_path / "p" / "LGEShortAxis")
+    labels, _ = read_segmentation(tmp_path / "p" / "truth.nii.gz", series)
+    assert series.image.min() >= 0 and labels.max() == 2
+
+
+def test_unusable_inputs_end_with_3_and_one_line_and_leave_nothing(run, tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "note.txt").write_text("hello")
+    (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8b not really")
+    noise = np.random.default_rng(0).normal(100, 20, (6, 90, 80)).astype(np.float32)
+    images = {
+        "flat": noise * 0,
+        "one": noise[:1],
+        "four": np.stack([noise, noise]),
+        "nan": np.where(noise > 140, np.nan, noise),
+    }
+    for name, array in images.items():
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing((1.5, 1.5, 10.0, 1.0)[: array.ndim])
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+    for name in ("absent", "empty", "note.txt", "broken.nii.gz", *(f"{n}.nii.gz" for n in images)):
+        refused(run("segment", tmp_path / name, "-o", out), 3)
+        assert not out.exists(), name
+
+
+def test_no_ventricle_ends_with_3(run, tmp_path):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 20, (6, 150, 140)).astype(np.float32))
+    image.SetSpacing((1.5, 1.5, 10.0))
+    sitk.WriteImage(image, str(tmp_path / "noise.nii.gz"))
+    refused(run("segment", tmp_path / "noise.nii.gz", "-o", tmp_path / "out", "--device", "cpu"), 3, "--lv-center")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_usage_ends_with_2_and_one_line(run, sample_folder, tmp_path):
+    out = ("-o", tmp_path / "out")
+    refused(run("segment", sample_folder, *out, "--lv-center", "1,2"), 2, "--lv-center takes 3 numbers")
+    refused(run("segment", sample_folder, *out, "--device", "abacus"), 2, "Unknown device")
+    refused(run("train", sample_folder, *out, "--folds", "a"), 2, "--folds")
+    (tmp_path / "file").write_text("x")
+    refused(run("segment", sample_folder, "-o", tmp_path / "file"), 2, "another output folder")
+    refused(run("segment", sample_folder, "-o", tmp_path / "file" / "deep"), 2, "another output folder")
+    assert not (tmp_path / "out").exists() and (tmp_path / "file").read_text() == "x"
+    assert run("segment")[0] == 2 and run("fly")[0] == 2
+
+
+def test_a_model_that_is_not_there_is_named(run, sample_folder, tmp_path):
+    status, _, error = run("segment", sample_folder, "-o", tmp_path / "out", "--model", "nonesuch")
+    assert status in (2, 3) and "nonesuch" in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_are_listed_and_verified(run):
+    code, out, _ = run("models", "list")
+    assert code == 0 and "compact-emidec" in out and "lv-finder" in out
+    code, out, _ = run("models", "verify")
+    assert code == 0 and "as its card says" in out
+    refused(run("models", "verify", "nonesuch"), 2, "nonesuch")
+
+
+def test_demo_shows_the_result_beside_the_truth(run, tmp_path):
+    code, out, error = run("demo", "-o", tmp_path / "demo")
+    assert code == 0, error
+    assert "Simulated truth" in out and (tmp_path / "demo" / "report.html").stat().st_size > 50_000
+
+
+def test_the_installed_command_starts_without_torch(tmp_path):
+    """Help, and the whole of `segment`, in a fresh interpreter in which torch and lightning cannot be imported."""
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'lightning', 'slicer', 'vtk', 'pandas', 'matplotlib'): sys.modules[name] = None\n"
+        "from scarnet import cli\n"
+        "cli.main()\n"
+    )
+    from scarnet.resources import shipped
+
+    sample = shipped("SampleData/LGEShortAxis")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "segment", str(sample), "-o", str(tmp_path / "out"), "--no-flips"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").is_file()

@@ -1,0 +1,187 @@
+"""Training: by patient, repeatable, resumable, and nothing resampled that must not be."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: training was not tested")
+pytest.importorskip("lightning", reason="Lightning is not installed: training was not tested")
+
+from scarnet.errors import InputError, UsageError  # noqa: E402
+from scarnet.evaluation.evaluate import evaluate_model, summarise  # noqa: E402
+from scarnet.network import read_card, verify  # noqa: E402
+from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
+from scarnet.training.data import list_cases, prepare  # noqa: E402
+from scarnet.training.loop import RunParameters  # noqa: E402
+from scarnet.training.losses import LOSSES  # noqa: E402
+from scarnet.training.samples import LgeSlices, NumberedSampler  # noqa: E402
+from scarnet.training.train import train_finder, train_scarnet  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four simulated patients in two folds, laid out as the real ones."""
+    folder = tmp_path_factory.mktemp("patients")
+    rows = []
+    for n in range(4):
+        phantom = simulate(
+            PhantomParameters(heart=HeartParameters(), size=96, pixel_mm=2.5, slices=5, gap_mm=8.0), seed=n
+        )
+        name = f"Case_{'PN'[n % 2]}{n:03d}"
+        for array, suffix in ((phantom.series.image, "image"), (phantom.labels, "labels")):
+            image = sitk.GetImageFromArray(array)
+            affine = phantom.series.geometry.affine_lps
+            spacing = np.linalg.norm(affine[:3, :3], axis=0)
+            image.SetSpacing(spacing.tolist())
+            image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+            sitk.WriteImage(image, str(folder / f"{name}_{suffix}.nii.gz"))
+        rows.append({"case": name, "fold": n % 2})
+    with (folder / "cases.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["case", "fold"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def parameters(epochs=2, **options):
+    return RunParameters(epochs=epochs, samples_per_epoch=16, batch_size=4, accelerator="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "m"
+    return train_scarnet(
+        data, folder, name="m", preset_name="tiny", folds=[1], run_parameters=parameters(), progress=False
+    )
+
+
+def test_a_run_leaves_a_whole_model_folder_and_nothing_else(trained):
+    assert sorted(p.name for p in trained.iterdir()) == ["model.json", "network.onnx", "weights.safetensors"]
+    card = verify(trained)
+    assert card.training["cases"] == ["Case_N001", "Case_N003"] and card.training["folds"] == [1]
+    assert card.preset == "tiny" and card.input["side"] == 80
+
+
+def test_a_model_is_never_evaluated_on_its_own_patients(trained, data):
+    with pytest.raises((UsageError, InputError), match="trained on"):
+        evaluate_model(data, model=str(trained), folds=[1], device="cpu")
+    rows = evaluate_model(data, model=str(trained), folds=[0], device="cpu")
+    assert [row["case"] for row in rows] == ["Case_P000", "Case_P002"]
+    assert json.dumps(summarise(rows), allow_nan=False)
+
+
+def test_samples_are_the_same_for_the_same_number_and_seed(data):
+    hearts = [prepare(case, 1.5) for case in list_cases(data)]
+
+    def make(seed):
+        return LgeSlices(hearts, side=48, in_slices=3, pixel_mm=1.5, num_classes=5, seed=seed)
+
+    a, b, c = make(1), make(1), make(2)
+    for number in (0, 7, 123456):
+        (image, target), (image_2, target_2), (other, _) = a[number], b[number], c[number]
+        assert torch.equal(image, image_2) and torch.equal(target, target_2)
+        assert not torch.equal(image, other)
+    state = np.random.get_state()[1].copy()
+    a[3]
+    assert np.array_equal(np.random.get_state()[1], state)  # whoever else draws numbers is left alone
+
+
+def test_masks_hold_labels_alone_after_augmentation(data):
+    hearts = [prepare(case, 1.5) for case in list_cases(data)]
+    samples = LgeSlices(hearts, side=48, in_slices=3, pixel_mm=1.5, num_classes=5, seed=0)
+    values = set()
+    for number in range(40):
+        image, target = samples[number]
+        assert image.shape == (3, 48, 48) and target.shape == (48, 48) and torch.isfinite(image).all()
+        values |= set(target.unique().tolist())
+    assert values <= {0, 1, 2, 3, 4} and {0, 1, 2, 3} <= values
+
+
+def test_epochs_draw_new_samples_and_a_resumed_epoch_draws_the_same():
+    sampler = NumberedSampler(5)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    again = NumberedSampler(5)
+    again.set_epoch(1)
+    assert not set(first) & set(second) and list(again) == second
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_fall_towards_the_truth_and_are_finite_for_empty_slices(name):
+    loss = LOSSES[name]
+    target = torch.zeros(2, 16, 16, dtype=torch.long)
+    target[0, 4:12, 4:12], target[0, 6:10, 6:10], target[0, 4:6, 4:8] = 2, 1, 3
+    right = torch.nn.functional.one_hot(target, 5).permute(0, 3, 1, 2).float()
+    values = [float(loss(scale * right, target)) for scale in (-4.0, 0.0, 2.0, 4.0)]
+    assert values == sorted(values, reverse=True) and np.isfinite(values).all()
+    logits = torch.zeros(1, 5, 16, 16, requires_grad=True)
+    loss(logits, torch.zeros(1, 16, 16, dtype=torch.long)).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def weights(folder):
+    return read_card(folder).files["weights.safetensors"]
+
+
+def command(data, output):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from scarnet.training.loop import RunParameters\n"
+        "from scarnet.training.train import train_scarnet\n"
+        "train_scarnet(Path(sys.argv[1]), Path(sys.argv[2]), name='m', preset_name='tiny', folds=[1], progress=False,\n"
+        "    run_parameters=RunParameters(epochs=6, samples_per_epoch=32, batch_size=4, accelerator='cpu'))\n"
+    )
+    return [sys.executable, "-c", code, str(data), str(output)]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_very_same_weights(data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(data, whole), check=True, capture_output=True)
+    process = subprocess.Popen(command(data, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics = killed / "run" / "metrics.csv"
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 4):
+        time.sleep(0.02)
+        assert process.poll() is None, "it ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model.json").exists()
+    subprocess.run(command(data, killed), check=True, capture_output=True)
+    assert weights(killed) == weights(whole)
+
+
+def test_the_same_seed_gives_the_same_weights(data, trained, tmp_path):
+    again = train_scarnet(
+        data, tmp_path / "m", name="m", preset_name="tiny", folds=[1], run_parameters=parameters(), progress=False
+    )
+    other = train_scarnet(
+        data, tmp_path / "n", name="m", preset_name="tiny", folds=[1], run_parameters=parameters(seed=2), progress=False
+    )
+    assert weights(again) == weights(trained) != weights(other)
+
+
+def test_the_finder_is_trained_in_the_same_way(data, tmp_path):
+    folder = train_finder(
+        data, tmp_path / "f", name="f", folds=[1], run_parameters=parameters(epochs=1), progress=False
+    )
+    assert verify(folder).kind == "finder"
+
+
+def test_folders_that_hold_no_patients_are_refused(data, tmp_path):
+    with pytest.raises(InputError):
+        list_cases(tmp_path)
+    with pytest.raises(InputError):
+        list_cases(tmp_path / "absent")
+    with pytest.raises(UsageError, match="do not exist"):
+        train_scarnet(data, tmp_path / "m", name="m", folds=[7], run_parameters=parameters(), progress=False)
+    with pytest.raises(UsageError, match="No loss"):
+        train_scarnet(data, tmp_path / "m", name="m", loss="x", run_parameters=parameters(), progress=False)
+    assert not (tmp_path / "m").exists()
