@@ -88,9 +88,9 @@ def test_samples_are_the_same_for_the_same_number_and_seed(data):
         (image, target), (image_2, target_2), (other, _) = a[number], b[number], c[number]
         assert torch.equal(image, image_2) and torch.equal(target, target_2)
         assert not torch.equal(image, other)
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     a[3]
-    assert np.array_equal(np.random.get_state()[1], state)  # whoever else draws numbers is left alone
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002  # whoever else draws is left alone
 
 
 def test_masks_hold_labels_alone_after_augmentation(data):

@@ -6,13 +6,17 @@ MODULE = Path(__file__).resolve().parent.parent / "ScarNetSegment"
 
 
 def listed_files() -> dict[str, list[str]]:
-    """CMake variable to paths relative to the module folder."""
-
-    def under(folder: str) -> list[str]:
-        paths = sorted(p.relative_to(MODULE).as_posix() for p in (MODULE / folder).rglob("*") if p.is_file())
-        return [p for p in paths if "__pycache__" not in p and not Path(p).name.startswith(".")]
-
-    return {"SCARNET_ENGINE_FILES": under("scarnet"), "SCARNET_RESOURCE_FILES": under("Resources")}
+    """CMake variable to paths relative to the module folder: what is compiled, and what is copied as it is."""
+    paths = sorted(
+        p.relative_to(MODULE).as_posix()
+        for folder in ("scarnet", "Resources")
+        for p in (MODULE / folder).rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts and not p.name.startswith(".")
+    )
+    return {
+        "SCARNET_ENGINE_FILES": [p for p in paths if p.endswith(".py")],
+        "SCARNET_RESOURCE_FILES": [p for p in paths if not p.endswith(".py")],
+    }
 
 
 def as_cmake() -> str:

@@ -36,3 +36,9 @@ def myocardium_mask(labels: np.ndarray) -> np.ndarray:
 def scar_mask(labels: np.ndarray) -> np.ndarray:
     """Scar (infarct), MVO included: what EMIDEC calls infarction (labels 3 and 4)."""
     return labels >= Label.SCAR
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Overlap of two bool arrays, 0 to 1 (Dice 1945); 1 where both are empty."""
+    size = int(a.sum()) + int(b.sum())
+    return 1.0 if size == 0 else 2 * int((a & b).sum()) / size

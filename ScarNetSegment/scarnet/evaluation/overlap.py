@@ -6,7 +6,7 @@ twice, tables here give pathological patients apart.
 
 import numpy as np
 
-from scarnet.conventions import Label, myocardium_mask, scar_mask
+from scarnet.conventions import Label, dice, myocardium_mask, scar_mask
 from scarnet.series import StackGeometry
 
 REGIONS = {
@@ -15,12 +15,6 @@ REGIONS = {
     "scar": scar_mask,
     "mvo": lambda labels: labels == Label.MVO,
 }
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two bool arrays; 1 where both are empty."""
-    size = int(a.sum()) + int(b.sum())
-    return 1.0 if size == 0 else 2 * int((a & b).sum()) / size
 
 
 def compare(predicted: np.ndarray, truth: np.ndarray, geometry: StackGeometry) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Volumes, masses and percent of LV from a label map."""
 
+from scarnet.quantification.edits import summarise_edits
 from scarnet.quantification.quantify import QuantificationParameters, quantify
 from scarnet.quantification.report import ScarReport
 
-__all__ = ["QuantificationParameters", "ScarReport", "quantify"]
+__all__ = ["QuantificationParameters", "ScarReport", "quantify", "summarise_edits"]

@@ -115,23 +115,36 @@ def _show(node) -> None:
         display.SetSegmentOpacity2DOutline(definition.segment_id, 1.0)
 
 
-def labels_from_segmentation(node, volume) -> np.ndarray:
-    """Labels uint8 `[slice, row, column]` of a segmentation node on the grid of `volume`.
-
-    Segments are matched by terminology, then by name; others are left out. Raises InputError without myocardium.
-    """
+def segment_ids(node) -> dict[str, list[str]]:
+    """Which segments of a node are which of ours: definition id to segment ids, by terminology, then by name."""
+    found: dict[str, list[str]] = {}
     segmentation = node.GetSegmentation()
-    masks: dict[str, np.ndarray] = {}
     for segment_id in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segment_id)
         entry = vtk.mutable("")
         segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
         definition = match_segment(segment.GetName(), str(entry))
-        if definition is None:
-            continue
-        mask = np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)) > 0
-        known = masks.get(definition.segment_id)
-        masks[definition.segment_id] = mask if known is None else known | mask
+        if definition is not None:
+            found.setdefault(definition.segment_id, []).append(segment_id)
+    return found
+
+
+def masks_from_segmentation(node, volume) -> dict[str, np.ndarray]:
+    """bool `[slice, row, column]` on the grid of `volume` by definition id; segments that are none of ours are left out."""
+    return {
+        definition: np.any(
+            [np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(node, i, volume)) > 0 for i in ids], axis=0
+        )
+        for definition, ids in segment_ids(node).items()
+    }
+
+
+def labels_from_segmentation(node, volume) -> np.ndarray:
+    """Labels uint8 `[slice, row, column]` of a segmentation node on the grid of `volume`.
+
+    Raises InputError without myocardium.
+    """
+    masks = masks_from_segmentation(node, volume)
     if "LVMyocardium" not in masks:
         raise InputError("The segmentation has no segment of the LV myocardium: name one 'LV myocardium'.")
     return labels_from_masks(masks)

@@ -11,7 +11,8 @@ class ScarSegmentation:
 
     Attributes
         labels: uint8 `[slice, row, column]` on the input's own grid, values of `scarnet.conventions.Label`.
-        probabilities: float16 `[class, slice, row, column]` (5 classes, label order) on the same grid, 0 outside the crop.
+        probabilities: float16 `[class, slice, row, column]` (5 classes, label order) on the same grid; None when read back
+            from a saved scene, which does not keep them.
         lv_center_lps_mm: `(3,)`, centre of the left ventricle used for the crop.
         slice_doubt: float `(slices,)` in 0..1, expected share of wrong LV pixels in the slice; 0 where the LV is absent.
         model: the card's name, version and sha256 and the runtime used.
@@ -20,7 +21,7 @@ class ScarSegmentation:
     """
 
     labels: np.ndarray
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None
     lv_center_lps_mm: np.ndarray
     slice_doubt: np.ndarray
     model: dict = field(default_factory=dict)

@@ -1,0 +1,462 @@
+"""ScarNet: segment myocardial scar on LGE cardiac MRI, correct it, and read the numbers. Research use only.
+
+Thin on purpose: the panel's state and decisions are in `scarnet.panel`, the scene in `scarnet.scene`, the network in a
+process of its own. Nothing heavy is imported before the user opens the module.
+"""
+
+import logging
+import os
+import shutil
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+MODULE_FOLDER = os.path.dirname(os.path.abspath(__file__))
+POLL_MILLISECONDS = 100
+
+
+class ScarNetSegment(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("ScarNet Scar Segmentation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
+        parent.dependencies = ["SegmentEditor", "Segmentations", "Terminologies"]
+        parent.contributors = ["The SlicerScarNet developers"]
+        parent.helpText = _(
+            "Segments left-ventricular myocardium and scar on late gadolinium enhancement (LGE) short-axis MRI and "
+            "reports scar volume and percent of LV mass. <b>For research use only.</b> Choose the LGE volume, click "
+            "<i>Segment scar</i>, correct the segments by hand, and export the report."
+        )
+        parent.acknowledgementText = _(
+            "Network: ScarNet (Tavakoli et al., JCMR 2025, doi 10.1016/j.jocmr.2025.101945). "
+            "Training data: EMIDEC (Lalande et al., Data 2020, doi 10.3390/data5040089)."
+        )
+        slicer.app.connect("startupCompleted()", onStartupCompleted)
+
+
+def onStartupCompleted():
+    """Cheap registrations only: own terminology and the simulated sample."""
+    resources = os.path.join(MODULE_FOLDER, "Resources")
+    terminology = os.path.join(resources, "SegmentationCategoryTypeModifier-ScarNet.term.json")
+    slicer.modules.terminologies.logic().LoadTerminologyFromFile(terminology)
+    try:
+        import SampleData
+    except ImportError:
+        return
+    # Read from the extension's own folder: the address is never opened, Slicer only wants one.
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=translate("qSlicerAbstractCoreModule", "Cardiac"),
+        sampleName="ScarNetLGEPhantom",
+        uris="file:ScarNetLGEPhantom",
+        fileNames="ScarNetLGEPhantom",
+        nodeNames="LGE phantom",
+        thumbnailFileName=os.path.join(resources, "Icons", "ScarNetSegment.png"),
+        customDownloader=lambda source: [ScarNetSegmentLogic().loadSample()],
+    )
+
+
+class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Shows what the presenter says and passes on what the user does."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.presenter = None
+        self._timer = None
+        self._updating = False
+        self._shownVolume = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/ScarNetSegment.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = ScarNetSegmentLogic()
+        self._setUpEditor()
+        self._setUpChoices()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self.onTimer)
+        ui = self.ui
+        ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChosen)
+        ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChosen)
+        ui.segmentButton.connect("clicked(bool)", self.onSegmentOrCancel)
+        ui.coreButton.connect("clicked(bool)", self.onMarkCores)
+        ui.sliceTable.connect("cellClicked(int,int)", self.onSliceClicked)
+        ui.exportButton.connect("clicked(bool)", self.onExport)
+        ui.modelSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
+        ui.deviceSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
+        ui.centerSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAdvancedChanged)
+        ui.densitySpinBox.connect("valueChanged(double)", self.onAdvancedChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        slicer.app.connect("aboutToQuit()", self.stop)
+        self.start()
+
+    def cleanup(self):
+        self.stop()
+        self.ui.editor.setMRMLSegmentEditorNode(None)
+        self.removeObservers()
+        slicer.app.disconnect("aboutToQuit()", self.stop)
+
+    def enter(self):
+        if self.presenter is None:
+            self.start()
+        self.ui.editor.installKeyboardShortcuts()
+
+    def exit(self):
+        self.ui.editor.setActiveEffect(None)
+        self.ui.editor.uninstallKeyboardShortcuts()
+
+    # --- one presenter per scene ------------------------------------------------------------------------------------
+
+    def start(self):
+        self.presenter = self.logic.newPresenter(onChange=self.show, translate=_)
+        self._timer.start()
+        self.show()
+
+    def stop(self):
+        """Kill what runs; the scene stays as it is."""
+        if self._timer is not None:
+            self._timer.stop()
+        if self.presenter is not None:
+            self.presenter.close()
+            self.presenter = None
+
+    def onSceneStartClose(self, caller, event):
+        self.stop()
+        self.ui.editor.setSegmentationNode(None)
+
+    def onSceneEndClose(self, caller, event):
+        self.stop()
+        self._setUpEditor()
+        self.start()
+
+    def onSceneEndImport(self, caller, event):
+        """A scene was added: take over its state, unless a segmentation is under way."""
+        if self.presenter is None or not self.presenter.running:
+            self.onSceneEndClose(caller, event)
+
+    def _setUpEditor(self):
+        name = "ScarNetSegmentEditor"
+        node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(name)
+            node = slicer.mrmlScene.AddNode(node)
+        self._editorNode = node
+        editor = self.ui.editor
+        editor.setMRMLSegmentEditorNode(node)
+        editor.setSegmentationNodeSelectorVisible(False)
+        editor.setSourceVolumeNodeSelectorVisible(False)
+        editor.setEffectNameOrder(["Paint", "Erase", "Draw", "Scissors", "Threshold", "Islands", "Smoothing"])
+        editor.unorderedEffectsVisible = False
+        editor.undoEnabled = True
+        if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self.onEditorChanged):
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onEditorChanged)
+
+    def _setUpChoices(self):
+        self._models = ["default", *self.logic.modelNames()]
+        self._devices = ["auto", "cpu", "cuda", "mps"]
+        for name in self._models:
+            self.ui.modelSelector.addItem(_("Shipped model") if name == "default" else name)
+        for text in (_("Automatic"), _("Processor"), _("NVIDIA GPU"), _("Apple GPU")):
+            self.ui.deviceSelector.addItem(text)
+        self.ui.exportDirectory.directory = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
+
+    # --- what the user does -----------------------------------------------------------------------------------------
+
+    def onTimer(self):
+        if self.presenter is not None:
+            self.presenter.tick()
+
+    def onVolumeChosen(self, node):
+        if not self._updating:
+            self.presenter.choose_volume(node)
+
+    def onSegmentationChosen(self, node):
+        if not self._updating:
+            self.presenter.choose_segmentation(node)
+
+    def onSegmentOrCancel(self):
+        if self.presenter.running:
+            self.presenter.cancel()
+            return
+        with slicer.util.tryWithErrorDisplay(_("The segmentation could not be started."), waitCursor=False):
+            self.logic.ensureRequirements()
+            self.presenter.segment()
+
+    def onMarkCores(self):
+        from scarnet.scene.correction import mark_dark_cores
+
+        parameters = self.presenter.parameters
+        self.ui.editor.saveStateForUndo()
+        mark_dark_cores(parameters.segmentation, parameters.volume)
+
+    def onSliceClicked(self, row, column):
+        from scarnet.scene.views import jump_to_slice
+
+        index = self.presenter.slices[row].index
+        jump_to_slice(slicer.util.getNodesByClass("vtkMRMLSliceNode"), self.presenter.parameters.volume, index)
+
+    def onExport(self):
+        with slicer.util.tryWithErrorDisplay(_("The report could not be exported."), waitCursor=True):
+            self.logic.ensureRequirements()
+            self.presenter.export(self.ui.exportDirectory.directory)
+
+    def onAdvancedChanged(self, *unused):
+        if self._updating or self.presenter is None:
+            return
+        parameters = self.presenter.parameters
+        parameters.model = self._models[self.ui.modelSelector.currentIndex]
+        parameters.device = self._devices[self.ui.deviceSelector.currentIndex]
+        parameters.lv_center = self.ui.centerSelector.currentNode()
+        parameters.density_g_per_ml = self.ui.densitySpinBox.value
+        self.presenter.refresh()
+
+    def onEditorChanged(self, caller, event):
+        from scarnet.scene.correction import apply_editing_rules
+
+        segmentation = self._editorNode.GetSegmentationNode()
+        if segmentation is not None and not self._updating:
+            self._updating = True
+            try:
+                apply_editing_rules(self._editorNode, segmentation)
+            finally:
+                self._updating = False
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def show(self):
+        if self._updating or self.presenter is None:
+            return
+        self._updating = True
+        try:
+            self._showState()
+        finally:
+            self._updating = False
+
+    def _showState(self):
+        presenter, ui = self.presenter, self.ui
+        parameters = presenter.parameters
+        ui.volumeSelector.setCurrentNode(parameters.volume)
+        ui.volumeSelector.enabled = not presenter.running
+        ui.segmentationSelector.setCurrentNode(parameters.segmentation)
+        for widget, button in (
+            (ui.segmentButton, presenter.segment_button),
+            (ui.exportButton, presenter.export_button),
+        ):
+            widget.text, widget.enabled, widget.toolTip = button.text, button.enabled, button.tooltip
+        progress = presenter.progress
+        ui.progressBar.visible = progress is not None
+        if progress is not None:
+            ui.progressBar.maximum = progress.total if progress.done else 0  # 0: busy until the first slice is done
+            ui.progressBar.value = progress.done
+        message = presenter.message
+        text = presenter.progress_text or (message.text if message else "")
+        colors = {"error": "color: #c0392b", "warning": "color: #b9770e"}
+        ui.messageLabel.text = text
+        ui.messageLabel.styleSheet = colors.get(message.kind, "") if message and progress is None else ""
+        self._showEditor(parameters)
+        ui.reportTable.setMRMLTableNode(parameters.table)
+        self._showSlices(presenter.slices)
+        ui.modelSelector.currentIndex = self._models.index(parameters.model) if parameters.model in self._models else 0
+        ui.deviceSelector.currentIndex = self._devices.index(parameters.device)
+        ui.centerSelector.setCurrentNode(parameters.lv_center)
+        ui.densitySpinBox.value = parameters.density_g_per_ml
+
+    def _showEditor(self, parameters):
+        ui = self.ui
+        ui.correctionSection.enabled = parameters.segmentation is not None
+        ui.coreButton.enabled = parameters.segmentation is not None
+        ui.show3DButton.setSegmentationNode(parameters.segmentation)
+        if ui.editor.segmentationNode() is not parameters.segmentation:
+            ui.editor.setSegmentationNode(parameters.segmentation)
+        if parameters.volume is not None and parameters.segmentation is not None:
+            ui.editor.setSourceVolumeNode(parameters.volume)
+        if parameters.volume is not None and parameters.volume.GetID() != self._shownVolume:
+            self._shownVolume = parameters.volume.GetID()
+            self._showInPlane(parameters.volume)
+
+    def _showInPlane(self, volume):
+        """The first slice view shows the stack in its own plane; layout and other views stay as they are."""
+        from scarnet.errors import InputError
+        from scarnet.scene.views import show_in_plane
+
+        layout = slicer.app.layoutManager()
+        if layout is None or layout.sliceWidget("Red") is None:
+            return
+        sliceLogic = layout.sliceWidget("Red").sliceLogic()
+        sliceLogic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
+        try:
+            show_in_plane(sliceLogic.GetSliceNode(), volume)
+        except InputError:
+            return  # the button's tooltip says what is wrong with the volume
+        sliceLogic.FitSliceToAll()
+
+    def _showSlices(self, rows):
+        table = self.ui.sliceTable
+        table.rowCount = len(rows)
+        for index, row in enumerate(rows):
+            percent = "" if row.scar_percent is None else f"{row.scar_percent:.0f} %"
+            doubt = "" if row.doubt is None else f"{row.doubt:.2f}"
+            for column, text in enumerate((str(row.index + 1), f"{row.scar_volume_ml:.2f}", percent, doubt)):
+                item = qt.QTableWidgetItem(text)
+                if row.review:
+                    item.setToolTip(_("The model doubts its outline here: look at this slice first."))
+                    item.setBackground(qt.QBrush(qt.QColor(250, 229, 211)))
+                table.setItem(index, column, item)
+
+
+class ScarNetSegmentLogic(ScriptedLoadableModuleLogic):
+    """The whole job without a GUI.
+
+    From Slicer's Python console::
+
+        logic = slicer.util.getModuleLogic("ScarNetSegment")
+        segmentation, report = logic.segment(slicer.util.getNode("LGE"))
+        print(report.scar.percent_lv)
+    """
+
+    def newPresenter(self, onChange=lambda: None, translate=lambda text: text):
+        """A presenter on the module's parameter node of the current scene."""
+        from scarnet.panel import PanelParameters, Presenter
+
+        environment = dict(slicer.util.startupEnvironment())
+        return Presenter(
+            PanelParameters(self.getParameterNode()),
+            on_change=onChange,
+            translate=translate,
+            python=shutil.which("PythonSlicer") or "PythonSlicer",
+            environment=environment,
+        )
+
+    def segment(self, volumeNode, model="default", device="auto", onProgress=None):
+        """Segment `volumeNode`; returns the new segmentation node and the report. Blocks.
+
+        `onProgress(progress)` is called with `done`, `total`, `text`, `seconds_left`. Raises RuntimeError with one
+        sentence when the volume cannot be segmented.
+        """
+        import time
+
+        presenter = self.newPresenter()
+        try:
+            presenter.choose_volume(volumeNode)
+            presenter.parameters.model, presenter.parameters.device = model, device
+            presenter.segment()
+            while presenter.running:
+                presenter.tick()
+                if onProgress is not None and presenter.running:
+                    onProgress(presenter.progress)
+                time.sleep(POLL_MILLISECONDS / 1000)
+            if presenter.message is not None and presenter.message.kind == "error":
+                raise RuntimeError(presenter.message.text)
+            if presenter.report is None:
+                raise RuntimeError(presenter.message.text if presenter.message else "Nothing was segmented.")
+            return presenter.parameters.segmentation, presenter.report
+        finally:
+            presenter.close()
+
+    def modelNames(self):
+        """Models that can segment, shipped and added."""
+        from scarnet.network import list_models
+
+        return [card.name for card, _folder in list_models() if card.kind == "scarnet"]
+
+    def loadSample(self):
+        """The shipped simulated series as a new volume node."""
+        from scarnet.resources import shipped
+        from scarnet.scene.nodes import volume_from_series
+        from scarnet.series import read_lge
+
+        return volume_from_series(read_lge(shipped("SampleData/LGEShortAxis")), "LGE phantom")
+
+    def ensureRequirements(self):
+        """Install what is missing after asking. Raises RuntimeError with a sentence the user can act on."""
+        path = os.path.join(MODULE_FOLDER, "Resources", "requirements.txt")
+        try:
+            import slicer.packaging as packaging
+        except ImportError:
+            packaging = None  # Slicer 5.10 and older
+        if packaging is not None:
+            packaging.pip_ensure(packaging.load_requirements(path), requester="ScarNet")
+            return
+        missing = _missingRequirements(path)
+        if not missing:
+            return
+        text = _("ScarNet needs these Python packages, which will be installed now: {names}").format(
+            names=", ".join(missing)
+        )
+        if not slicer.util.confirmOkCancelDisplay(text):
+            raise RuntimeError(_("The required Python packages were not installed; nothing was changed."))
+        try:
+            slicer.util.pip_install(missing)
+        except Exception as error:
+            logging.exception("pip failed")
+            raise RuntimeError(
+                _(
+                    "The packages could not be installed. Without a network, install their wheels from a folder in the "
+                    "Python console: slicer.util.pip_install('--no-index --find-links FOLDER {names}')"
+                ).format(names=" ".join(missing))
+            ) from error
+
+
+def _missingRequirements(path):
+    """Lines of a requirements file that are not met."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.requirements import Requirement
+
+    missing = []
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            text = line.split("#")[0].strip()
+            if not text:
+                continue
+            requirement = Requirement(text)
+            try:
+                met = requirement.specifier.contains(version(requirement.name), prereleases=True)
+            except PackageNotFoundError:
+                met = False
+            if not met:
+                missing.append(text)
+    return missing
+
+
+class ScarNetSegmentTest(ScriptedLoadableModuleTest):
+    """Self-test: the whole job on the shipped sample."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_SegmentSample()
+
+    def test_SegmentSample(self):
+        logic = ScarNetSegmentLogic()
+        if _missingRequirements(os.path.join(MODULE_FOLDER, "Resources", "requirements.txt")):
+            self.delayDisplay("Skipped: required Python packages are not installed")
+            return
+        volume = logic.loadSample()
+        segmentation, report = logic.segment(volume, device="cpu")
+        self.assertEqual(segmentation.GetSegmentation().GetNumberOfSegments(), 4)
+        self.assertAlmostEqual(report.lv.myocardium_volume_ml, 133, delta=40)
+        self.assertGreater(report.scar.volume_ml, 3)
+        self.delayDisplay("Test passed")
