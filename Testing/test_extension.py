@@ -16,6 +16,7 @@ import pytest
 import scarnet
 from scarnet.segments import SEGMENTS, TERMINOLOGY_CONTEXT
 from update_file_list import as_cmake
+from widget_members import MEMBERS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = ROOT / "ScarNetSegment"
@@ -127,34 +128,6 @@ def test_the_terminology_file_holds_every_segments_codes():
 
 
 # --- the panel's widgets --------------------------------------------------------------------------------------------
-
-_WIDGET = {"enabled", "visible", "toolTip", "styleSheet", "minimumSize"}
-_CHOICE = {"addItem", "currentIndex", "connect", "currentIndexChanged(int)"}
-#: Members of each widget class that the module may use, taken from the headers of Qt, CTK and Slicer: a wrong name is
-#: silent in PythonQt.
-MEMBERS = {
-    "QLabel": _WIDGET | {"text", "wordWrap"},
-    "QPushButton": _WIDGET | {"text", "connect", "clicked(bool)"},
-    "QProgressBar": _WIDGET | {"maximum", "value", "textVisible"},
-    "QComboBox": _WIDGET | _CHOICE,
-    "QDoubleSpinBox": _WIDGET
-    | {"value", "suffix", "decimals", "minimum", "maximum", "singleStep", "connect", "valueChanged(double)"},
-    "QTableWidget": _WIDGET
-    | {"rowCount", "setItem", "connect", "cellClicked(int,int)", "editTriggers", "selectionBehavior"},
-    "ctkCollapsibleButton": _WIDGET | {"text", "collapsed"},
-    "ctkDirectoryButton": _WIDGET | {"directory"},
-    "qMRMLNodeComboBox": _WIDGET
-    | {"nodeTypes", "addEnabled", "removeEnabled", "renameEnabled", "noneEnabled", "showChildNodeTypes"}
-    | {"setCurrentNode", "currentNode", "connect", "currentNodeChanged(vtkMRMLNode*)"},
-    "qMRMLSegmentEditorWidget": _WIDGET
-    | {"setMRMLSegmentEditorNode", "setSegmentationNode", "segmentationNode", "setSourceVolumeNode"}
-    | {"setSegmentationNodeSelectorVisible", "setSourceVolumeNodeSelectorVisible", "setEffectNameOrder"}
-    | {"unorderedEffectsVisible", "undoEnabled", "saveStateForUndo", "setActiveEffect"}
-    | {"installKeyboardShortcuts", "uninstallKeyboardShortcuts"},
-    "qMRMLSegmentationShow3DButton": _WIDGET | {"text", "setSegmentationNode"},
-    "qMRMLTableView": _WIDGET | {"setMRMLTableNode", "editTriggers"},
-    "qMRMLWidget": _WIDGET,
-}
 
 
 @pytest.fixture(scope="module")

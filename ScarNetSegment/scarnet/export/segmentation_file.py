@@ -87,7 +87,9 @@ def _check_grid(path: Path, geometry: StackGeometry, series: LgeSeries) -> None:
             "it belongs to another image, or must be resampled to this one first."
         )
     expected = StackGeometry.from_affine_lps(series.geometry.affine_lps, series.geometry.shape)
-    if not series.spacing_assumed and not geometry.matches(expected, tolerance_mm=0.05):
+    if series.spacing_source != "file":
+        return  # both files may state the same wrong spacing, or ours be written with the right one
+    if not geometry.matches(expected, tolerance_mm=0.05):
         raise InputError(
             f"{path.name} lies elsewhere than the image (other origin, spacing or axes); resample it to the image first."
         )

@@ -145,6 +145,7 @@ def _provenance(
             "pixel_spacing_mm": list(geometry.pixel_spacing_mm),
             "slice_distance_mm": float(np.median(np.diff(geometry.slice_positions_mm))),
             "spacing_assumed": series.spacing_assumed,
+            "spacing_source": series.spacing_source,
             "acquisition": series.source.acquisition,
         },
         "quantification": asdict(parameters),

@@ -90,11 +90,11 @@ def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None
     check_slices(geometry.shape[0], path.name)
     image = array.astype(np.float32)
     check_pixels(image, path.name)
-    warnings, assumed = [], False
+    warnings, spacing_source = [], "file"
     if spacing_mm is not None:
-        geometry = with_spacing(geometry, spacing_mm)
+        geometry, spacing_source = with_spacing(geometry, spacing_mm), "user"
     elif is_placeholder(geometry):
-        geometry, assumed = with_spacing(geometry, TYPICAL_SPACING_MM), True
+        geometry, spacing_source = with_spacing(geometry, TYPICAL_SPACING_MM), "assumed"
         warnings.append(
             "The file states no spacing (1 x 1 x 1): a typical {:g} x {:g} x {:g} mm was assumed. Percentages hold; volumes "
             "and masses rest on the assumption: give the true spacing with --spacing.".format(*TYPICAL_SPACING_MM)
@@ -110,7 +110,7 @@ def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None
         reconstruction=Reconstruction.PSIR if image.min() < 0 else Reconstruction.UNKNOWN,
         warnings=tuple(warnings),
         source=SeriesSource(kind=kind_of(path) or "", name=path.name, content_sha256=content_sha256(image, geometry)),
-        spacing_assumed=assumed,
+        spacing_source=spacing_source,
     )
 
 

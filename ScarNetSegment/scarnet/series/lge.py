@@ -46,7 +46,8 @@ class LgeSeries:
         geometry: where it lies; `geometry.shape == image.shape`.
         reconstruction: magnitude or PSIR, where it can be told.
         warnings: sentences for the user about this input.
-        spacing_assumed: the file states no spacing and a typical one was put in its place: volumes rest on it.
+        spacing_source: "file"; "user", who gave it in place of the file's; or "assumed", where the file states none and
+            a typical one was put in its place: volumes rest on it.
     """
 
     image: np.ndarray
@@ -54,8 +55,12 @@ class LgeSeries:
     reconstruction: Reconstruction = Reconstruction.UNKNOWN
     warnings: tuple[str, ...] = ()
     source: SeriesSource = SeriesSource()
-    spacing_assumed: bool = False
+    spacing_source: str = "file"
 
     def __post_init__(self):
         if self.image.shape != self.geometry.shape:
             raise ValueError(f"Image has shape {self.image.shape}; its geometry says {self.geometry.shape}.")
+
+    @property
+    def spacing_assumed(self) -> bool:
+        return self.spacing_source == "assumed"

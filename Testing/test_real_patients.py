@@ -1,0 +1,77 @@
+"""Real patients with expert labels, none of them trained on (fold 0 of EMIDEC). Skipped, loudly, where they are not."""
+
+import json
+
+import numpy as np
+import pytest
+
+from scarnet.conventions import dice, myocardium_mask, scar_mask
+from scarnet.evaluation.evaluate import evaluate_model, summarise
+from scarnet.export import read_segmentation
+from scarnet.network import find_model, read_card
+from scarnet.quantification import quantify
+from scarnet.segmentation import segment
+from scarnet.segmentation.orientations import ORIENTATIONS, turn, turn_back
+from scarnet.series import read_lge
+from scarnet.training.data import list_cases, read_case
+
+pytestmark = pytest.mark.data
+
+#: A pathological patient of fold 0.
+PATIENT = "Case_P031"
+#: What the shipped model must reach on fold 0, whatever else changes.
+MYOCARDIUM_DICE, SCAR_DICE_PATHOLOGICAL = 0.82, 0.50
+
+
+@pytest.fixture(scope="module")
+def patient(emidec):
+    (case,) = [case for case in list_cases(emidec) if case.name == PATIENT]
+    assert case.fold == 0
+    series, truth = read_case(case)
+    return series, truth, segment(series, device="cpu")
+
+
+def test_a_patient_beside_the_expert(patient):
+    _, truth, result = patient
+    assert dice(myocardium_mask(result.labels), myocardium_mask(truth)) > 0.75
+    assert dice(scar_mask(result.labels), scar_mask(truth)) > 0.4
+
+
+def test_the_experts_volumes_are_measured(emidec):
+    """Case P100, whose true spacing is known: 18.7 mL of scar, MVO included, in 134 mL of myocardium."""
+    series = read_lge(emidec / "Case_P100_image.nii.gz", spacing_mm=(1.4062, 1.4062, 13.0))
+    labels, _ = read_segmentation(emidec / "Case_P100_labels.nii.gz", series)
+    report = quantify(series, labels)
+    assert report.scar.volume_ml == pytest.approx(18.7, abs=0.1) and "spacing" not in " ".join(series.warnings)
+    assert report.lv.myocardium_volume_ml == pytest.approx(134, abs=1)
+
+
+def test_labels_turn_with_a_real_image(patient):
+    """Stored in any of the eight orientations, without the header saying so: the same labels, turned."""
+    from dataclasses import replace
+
+    series, _, result = patient
+    for view in ORIENTATIONS[1:]:
+        image = np.ascontiguousarray(turn(series.image, *view))
+        spacing = series.geometry.pixel_spacing_mm
+        geometry = replace(
+            series.geometry, shape=image.shape, pixel_spacing_mm=spacing if view[0] % 2 == 0 else spacing[::-1]
+        )
+        labels = segment(replace(series, image=image, geometry=geometry), device="cpu").labels
+        different = (turn_back(labels, *view) != result.labels).sum()
+        assert different <= 3, (view, different)
+
+
+def test_the_models_card_and_these_figures_agree(emidec):
+    """The whole of fold 0 from the full field of view; the card says the same as the command that anyone can run."""
+    card = read_card(find_model())
+    assert 0 not in card.training["folds"]
+    rows = evaluate_model(emidec, folds=[0], device="cpu")
+    summary = summarise(rows)
+    assert summary["all"]["lv_found"] == summary["all"]["patients"] == 17
+    assert summary["all"]["myocardium_dice"] >= MYOCARDIUM_DICE
+    assert summary["pathological"]["scar_dice"] >= SCAR_DICE_PATHOLOGICAL
+    for group, values in card.figures["fold 0"].items():
+        for name, value in values.items():
+            assert summary[group][name] == pytest.approx(value, abs=0.003), (group, name)
+    assert json.dumps(summary, allow_nan=False)
