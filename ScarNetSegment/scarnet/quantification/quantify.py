@@ -17,6 +17,9 @@ from scarnet.series.geometry import LENGTH_DECIMALS
 
 #: Slices whose doubt is above this are named for review; about the worst tenth of slices of patients not trained on.
 REVIEW_DOUBT = 0.35
+#: A stack whose narrower end is wider than this share of the widest slice ends before the apex, where the LV tapers off.
+#: The base is not asked: short-axis stacks end there by design.
+CUT_OFF_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,9 @@ def _slices(series: LgeSeries, counts: np.ndarray, doubt: np.ndarray | None) -> 
 
 def _quality(series, labels, slices, segmentation, notes) -> Quality:
     warnings = [*series.warnings, *notes, *(() if segmentation is None else segmentation.warnings)]
-    inside = [s.index for s in slices if s.myocardium_volume_ml > 0]
-    if inside[0] == 0 or inside[-1] == len(slices) - 1:
-        warnings.append(
-            "The left ventricle reaches the first or last slice: the stack may not cover it, volumes may be low."
-        )
+    areas = (labels > 0).sum(axis=(1, 2))
+    if min(areas[0], areas[-1]) > CUT_OFF_SHARE * areas.max():
+        warnings.append("Both end slices hold a wide ventricle: the stack does not reach its apex, volumes are too low.")
     review = [
         f"Slice {s.index + 1}: the model doubts its own outline (doubt {s.doubt:.2f})."
         for s in sorted(slices, key=lambda s: -(s.doubt or 0))
