@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from scarnet.errors import UsageError
+from scarnet.export import write_label_map
 from scarnet.phantom.simulate import Phantom, PhantomParameters, describe, simulate
 from scarnet.series import Reconstruction
 
@@ -92,12 +92,6 @@ def write_sample(
     folder = Path(folder)
     phantom = simulate(parameters, seed=seed)
     write_dicom(phantom, folder / "LGEShortAxis")
-    labels = sitk.GetImageFromArray(phantom.labels)
-    affine = phantom.series.geometry.affine_lps
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    labels.SetSpacing([float(s) for s in spacing])
-    labels.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    labels.SetOrigin([float(v) for v in affine[:3, 3]])
-    sitk.WriteImage(labels, str(folder / "truth.nii.gz"), True)
+    write_label_map(folder / "truth.nii.gz", phantom.labels, phantom.series.geometry)
     (folder / "truth.json").write_text(json.dumps(describe(phantom), indent=2) + "\n", encoding="utf-8")
     return phantom
