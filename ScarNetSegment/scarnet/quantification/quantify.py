@@ -104,7 +104,9 @@ def _quality(series, labels, slices, segmentation, notes) -> Quality:
     warnings = [*series.warnings, *notes, *(() if segmentation is None else segmentation.warnings)]
     areas = (labels > 0).sum(axis=(1, 2))
     if min(areas[0], areas[-1]) > CUT_OFF_SHARE * areas.max():
-        warnings.append("Both end slices hold a wide ventricle: the stack does not reach its apex, volumes are too low.")
+        warnings.append(
+            "Both end slices hold a wide ventricle: the stack does not reach its apex, volumes are too low."
+        )
     review = [
         f"Slice {s.index + 1}: the model doubts its own outline (doubt {s.doubt:.2f})."
         for s in sorted(slices, key=lambda s: -(s.doubt or 0))
