@@ -9,6 +9,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/evaluate.py
   scarnet/evaluation/overlap.py
   scarnet/export/__init__.py
+  scarnet/export/bullseye.py
   scarnet/export/html.py
   scarnet/export/outputs.py
   scarnet/export/overlays.py
@@ -37,9 +38,17 @@ set(SCARNET_ENGINE_FILES
   scarnet/phantom/write.py
   scarnet/process.py
   scarnet/quantification/__init__.py
+  scarnet/quantification/aha.py
   scarnet/quantification/edits.py
+  scarnet/quantification/frame.py
+  scarnet/quantification/insertion.py
   scarnet/quantification/quantify.py
+  scarnet/quantification/regional.py
+  scarnet/quantification/remote.py
   scarnet/quantification/report.py
+  scarnet/quantification/summary.py
+  scarnet/quantification/thresholds.py
+  scarnet/quantification/transmurality.py
   scarnet/resources.py
   scarnet/scene/__init__.py
   scarnet/scene/correction.py

@@ -40,7 +40,15 @@ def test_segment_writes_the_agreed_files(run, sample_folder, tmp_path):
     code, out, error = run("segment", sample_folder, "-o", tmp_path / "out", "--device", "cpu")
     assert code == 0, error
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"labels.nii.gz", "segmentation.seg.nrrd", "report.json", "report.csv", "slices.csv", "report.html"}
+    assert names == {
+        "labels.nii.gz",
+        "segmentation.seg.nrrd",
+        "report.json",
+        "report.csv",
+        "slices.csv",
+        "segments.csv",
+        "report.html",
+    }
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert f"{report['scar']['volume_ml']:.1f} mL" in out and "research use only" in out.lower()
     assert report["provenance"]["model"]["name"] == "compact-emidec"

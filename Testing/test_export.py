@@ -32,7 +32,15 @@ def written(phantom, tmp_path_factory):
 
 def test_everything_agreed_is_there_and_nothing_else(written):
     folder, paths, _ = written
-    expected = {"labels.nii.gz", "segmentation.seg.nrrd", "report.json", "report.csv", "slices.csv", "report.html"}
+    expected = {
+        "labels.nii.gz",
+        "segmentation.seg.nrrd",
+        "report.json",
+        "report.csv",
+        "slices.csv",
+        "segments.csv",
+        "report.html",
+    }
     assert set(paths) == expected == {p.name for p in folder.iterdir()}
 
 

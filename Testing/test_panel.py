@@ -452,7 +452,7 @@ def test_a_segmentation_from_elsewhere_is_measured(make, volume, phantom):
             (phantom.labels >= first).astype(np.uint8), node, segment_id, volume
         )
     presenter.choose_segmentation(node)
-    assert presenter.report.scar == quantify(phantom.series, phantom.labels).scar
+    assert presenter.report.scar.volume_ml == quantify(phantom.series, phantom.labels).scar.volume_ml
     assert presenter.report.provenance["model"] is None and recall(node) is None
     assert [row.index for row in presenter.slices] == sorted(row.index for row in presenter.slices)
     node.GetSegmentation().RemoveSegment(node.GetSegmentation().GetSegmentIdBySegmentName("Myocardium"))

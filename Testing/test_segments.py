@@ -165,10 +165,13 @@ def test_transmurality_classes(percent, name):
     assert transmurality_class(percent) == name
 
 
-def test_no_cavity_is_said():
+def test_an_unlabelled_cavity_is_what_muscle_encloses_and_none_is_said():
     labels, geometry, _ = drawn_heart(pixel_mm=2.0)
+    unlabelled = np.where(labels == Label.BLOOD_POOL, 0, labels).astype(np.uint8)
+    assert np.array_equal(heart_frame(unlabelled, geometry).cavity, heart_frame(labels, geometry).cavity)
+    filled = np.where(labels == Label.BLOOD_POOL, Label.MYOCARDIUM, labels).astype(np.uint8)
     with pytest.raises(InputError, match="cavity inside myocardium"):
-        heart_frame(np.where(labels == Label.BLOOD_POOL, 0, labels).astype(np.uint8), geometry)
+        heart_frame(filled, geometry)
 
 
 @settings(max_examples=8, deadline=None)

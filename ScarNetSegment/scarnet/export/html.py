@@ -5,8 +5,10 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 import scarnet
+from scarnet.export.bullseye import bullseye
 from scarnet.export.overlays import slice_pictures
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
@@ -29,6 +31,8 @@ def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
         report=report,
         research_use=scarnet.RESEARCH_USE,
         slices=[(report.slices[k], *pictures[k]) for k in shown],
+        scar_plot=Markup(bullseye(report.aha17, show="scar_percent")),
+        transmurality_plot=Markup(bullseye(report.aha17, show="transmurality_class")),
         empty_slices=[k + 1 for k in range(len(report.slices)) if k not in shown],
         model=report.provenance.get("model") or {},
         source=report.provenance["input"],

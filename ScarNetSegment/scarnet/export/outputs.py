@@ -56,6 +56,8 @@ def write_outputs(
         write_json(stage / "report.json", report)
         write_csv(stage / "report.csv", [patient_row(report)])
         write_csv(stage / "slices.csv", [asdict(s) for s in report.slices])
+        if report.aha17:
+            write_csv(stage / "segments.csv", [asdict(s) for s in report.aha17])
         if with_report:
             write_html(stage / "report.html", series, labels, report)
         written = {}

@@ -7,43 +7,34 @@ from pathlib import Path
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
 
-PATIENT_COLUMNS = (
-    "input_sha256 myocardium_volume_ml lv_mass_g blood_pool_volume_ml scar_volume_ml scar_mass_g scar_percent_lv "
-    "enhanced_slices mvo_volume_ml mvo_mass_g mvo_percent_lv slices warnings spacing_assumed model model_version "
-    "model_sha256 software_version"
-).split()
-
 
 def patient_row(report: ScarReport) -> dict:
     """One tidy row: numbers in full precision, units in the column names."""
     model = report.provenance.get("model") or {}
     source = report.provenance["input"]
-    return dict(
-        zip(
-            PATIENT_COLUMNS,
-            (
-                source["content_sha256"],
-                report.lv.myocardium_volume_ml,
-                report.lv.mass_g,
-                report.lv.blood_pool_volume_ml,
-                report.scar.volume_ml,
-                report.scar.mass_g,
-                report.scar.percent_lv,
-                report.scar.enhanced_slices,
-                report.mvo.volume_ml,
-                report.mvo.mass_g,
-                report.mvo.percent_lv,
-                len(report.slices),
-                len(report.quality.warnings),
-                source["spacing_assumed"],
-                model.get("name", ""),
-                model.get("version", ""),
-                model.get("sha256", ""),
-                report.provenance["software"]["version"],
-            ),
-            strict=True,
-        )
-    )
+    return {
+        "input_sha256": source["content_sha256"],
+        "myocardium_volume_ml": report.lv.myocardium_volume_ml,
+        "lv_mass_g": report.lv.mass_g,
+        "blood_pool_volume_ml": report.lv.blood_pool_volume_ml,
+        "scar_volume_ml": report.scar.volume_ml,
+        "scar_mass_g": report.scar.mass_g,
+        "scar_percent_lv": report.scar.percent_lv,
+        "enhanced_slices": report.scar.enhanced_slices,
+        "transmurality_mean_percent": report.scar.transmurality_mean_percent,
+        "transmurality_max_percent": report.scar.transmurality_max_percent,
+        "mvo_volume_ml": report.mvo.volume_ml,
+        "mvo_mass_g": report.mvo.mass_g,
+        "mvo_percent_lv": report.mvo.percent_lv,
+        **{f"scar_percent_lv_{name}": measures.percent_lv for name, measures in report.thresholds.items()},
+        "slices": len(report.slices),
+        "warnings": len(report.quality.warnings),
+        "spacing_assumed": source["spacing_assumed"],
+        "model": model.get("name", ""),
+        "model_version": model.get("version", ""),
+        "model_sha256": model.get("sha256", ""),
+        "software_version": report.provenance["software"]["version"],
+    }
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

@@ -1,11 +1,10 @@
 """The 17 segments of the American Heart Association (Cerqueira et al., Circulation 2002, doi 10.1161/hc0402.102975)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from scarnet.conventions import Label, myocardium_mask, scar_mask
 from scarnet.quantification.frame import HeartFrame
+from scarnet.quantification.report import SegmentMeasures
 from scarnet.quantification.transmurality import WallRays
 
 #: Name and usual coronary territory; territories vary between patients (Cerqueira 2002; Ortiz-Perez et al., JACC 2008).
@@ -33,21 +32,6 @@ BASAL, MID, APICAL, CAP = "basal", "mid", "apical", "cap"
 INSERTION_DEG = 120.0
 #: Classes of transmural extent (Kim et al., NEJM 2000): upper bounds in percent.
 TRANSMURALITY_CLASSES = ((0.0, "0"), (25.0, "1-25"), (50.0, "26-50"), (75.0, "51-75"), (100.0, "76-100"))
-
-
-@dataclass(frozen=True)
-class SegmentMeasures:
-    """One of the 17 segments. Values are None where the segment was not measured."""
-
-    segment: int  # 1 to 17
-    name: str
-    territory: str
-    myocardium_volume_ml: float | None
-    scar_volume_ml: float | None
-    scar_percent: float | None
-    transmurality_percent: float | None  # mean over its enhanced rays; 0 without any
-    transmurality_class: str | None
-    enhanced_rays_percent: float | None
 
 
 def slice_levels(frame: HeartFrame) -> list[str | None]:
@@ -106,7 +90,7 @@ def measure_segments(
         inside = numbers == index + 1
         muscle_ml = float(weights[inside].sum())
         if index + 1 == 17 or muscle_ml == 0:
-            measured.append(SegmentMeasures(index + 1, name, territory, None, None, None, None, None, None))
+            measured.append(SegmentMeasures(index + 1, name, territory))
             continue
         scar_ml = float(weights[inside & scar_mask(labels)].sum())
         share = rays.transmurality[(ray_numbers == index + 1) & np.isfinite(rays.wall_mm)]

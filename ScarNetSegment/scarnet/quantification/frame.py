@@ -8,6 +8,7 @@ order changes which wall is which.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from scarnet.conventions import Label
 from scarnet.errors import InputError
@@ -24,6 +25,7 @@ class HeartFrame:
         right, up: `(3,)` LPS unit vectors of the display, perpendicular to one another and to `towards_apex`; `up` is as
             near to anterior (and head) as the slice plane allows.
         centers_mm: `(slices, 3)` LPS, centre of the cavity (of the muscle where there is none); NaN without LV.
+        cavity: bool `[slice, row, column]`: the blood pool, or what muscle encloses where none is labelled.
         ring: bool `(slices,)`, slices with a cavity inside muscle: the ventricle between base and apical cap.
     """
 
@@ -33,6 +35,7 @@ class HeartFrame:
     right: np.ndarray
     up: np.ndarray
     centers_mm: np.ndarray
+    cavity: np.ndarray
     ring: np.ndarray
 
     def angles_deg(self, slice_index: int) -> np.ndarray:
@@ -74,7 +77,8 @@ class HeartFrame:
 
 def heart_frame(labels: np.ndarray, geometry: StackGeometry) -> HeartFrame:
     """The frame of `labels` uint8 `[slice, row, column]`. Raises InputError without a cavity inside muscle."""
-    cavity, muscle = labels == Label.BLOOD_POOL, labels >= Label.MYOCARDIUM
+    muscle = labels >= Label.MYOCARDIUM
+    cavity = np.stack([_cavity(plane, wall) for plane, wall in zip(labels == Label.BLOOD_POOL, muscle, strict=True)])
     ring = cavity.any(axis=(1, 2)) & muscle.any(axis=(1, 2))
     if not ring.any():
         raise InputError("No slice shows a cavity inside myocardium: walls and segments cannot be told apart.")
@@ -88,8 +92,13 @@ def heart_frame(labels: np.ndarray, geometry: StackGeometry) -> HeartFrame:
         right=np.cross(-towards_apex, up),  # the viewer looks from the apex to the base
         up=up,
         centers_mm=_centers(cavity, muscle, geometry),
+        cavity=cavity,
         ring=ring,
     )
+
+
+def _cavity(blood: np.ndarray, muscle: np.ndarray) -> np.ndarray:
+    return blood if blood.any() else ndimage.binary_fill_holes(muscle) & ~muscle
 
 
 def _apex_first(labels: np.ndarray) -> bool:

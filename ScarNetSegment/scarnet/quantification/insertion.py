@@ -62,9 +62,9 @@ def find_insertion(
 def _blood_outside(plane: np.ndarray, labels: np.ndarray, frame: HeartFrame, k: int) -> np.ndarray:
     """`(BINS,)`: how blood-like the pixels just outside the epicardium are, by angle, 0 to 1."""
     spacing = frame.geometry.pixel_spacing_mm
-    beyond = ndimage.distance_transform_edt(labels == 0, sampling=spacing)
+    beyond = ndimage.distance_transform_edt((labels == 0) & ~frame.cavity[k], sampling=spacing)
     ring = (beyond > NEAR_MM) & (beyond <= FAR_MM)
-    blood = np.median(plane[labels == Label.BLOOD_POOL])
+    blood = np.median(plane[frame.cavity[k]])
     healthy = plane[labels == Label.MYOCARDIUM]
     muscle = np.median(healthy) if healthy.size else np.percentile(plane[labels > 0], 10)
     if blood <= muscle:

@@ -10,6 +10,7 @@ import numpy as np
 import scarnet
 from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML, Label
 from scarnet.errors import InputError
+from scarnet.quantification.regional import measure_regions
 from scarnet.quantification.report import LvMeasures, MvoMeasures, Quality, ScarMeasures, ScarReport, SliceMeasures
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries
@@ -27,6 +28,7 @@ class QuantificationParameters:
     """What a user may choose; stated in every report."""
 
     myocardial_density_g_per_ml: float = MYOCARDIAL_DENSITY_G_PER_ML
+    anterior_rv_insertion_lps_mm: tuple[float, float, float] | None = None  # None: found in the image
 
     def __post_init__(self):
         if not 0.9 <= self.myocardial_density_g_per_ml <= 1.2:
@@ -66,14 +68,32 @@ def quantify(
         for part in ("myocardium", "scar", "mvo", "blood_pool")
     )
     density = parameters.myocardial_density_g_per_ml
+    percent = 100 * scar / myocardium
+    regions = measure_regions(
+        series,
+        labels,
+        percent_lv=percent,
+        density_g_per_ml=density,
+        insertion_lps_mm=parameters.anterior_rv_insertion_lps_mm,
+    )
     return ScarReport(
         lv=LvMeasures(myocardium, myocardium * density, blood),
-        scar=ScarMeasures(scar, scar * density, 100 * scar / myocardium, sum(s.scar_volume_ml > 0 for s in slices)),
+        scar=ScarMeasures(
+            scar,
+            scar * density,
+            percent,
+            sum(s.scar_volume_ml > 0 for s in slices),
+            regions.transmurality_mean_percent,
+            regions.transmurality_max_percent,
+        ),
         mvo=MvoMeasures(mvo, mvo * density, 100 * mvo / myocardium),
         slices=slices,
-        quality=_quality(series, labels, slices, segmentation, notes),
+        thresholds=regions.thresholds,
+        aha17=regions.aha17,
+        summary=regions.summary,
+        quality=_quality(series, labels, slices, segmentation, (*notes, *regions.warnings)),
         rules=_rules(series, density),
-        provenance=_provenance(series, parameters, segmentation) | (provenance or {}),
+        provenance=_provenance(series, parameters, segmentation) | {"regions": regions.provenance} | (provenance or {}),
     )
 
 
@@ -129,6 +149,12 @@ def _rules(series: LgeSeries, density: float) -> dict[str, str]:
         "mass": f"Volume times {density:g} g/mL.",
         "myocardium": "Healthy muscle, scar and microvascular obstruction together.",
         "scar": "As outlined, microvascular obstruction included; percent of myocardial volume.",
+        "segments": "AHA-17, thirds of the slices that show a cavity, counted from the anterior insertion of the right "
+        "ventricle; the apex (17) is not measured on short-axis slices.",
+        "transmurality": "Share of the wall that is scar, along 120 rays from the cavity's centre; the mean over enhanced "
+        "rays.",
+        "thresholds": "Intensity methods on the same myocardium, for comparison; the scar above is as outlined. Remote "
+        "myocardium is the darkest sector of each slice.",
         "papillary_muscles": "As outlined; the shipped models leave them to the blood pool.",
     }
 

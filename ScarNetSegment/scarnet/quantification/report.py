@@ -27,6 +27,8 @@ class ScarMeasures:
     mass_g: float
     percent_lv: float  # of the myocardial volume
     enhanced_slices: int  # slices that hold any
+    transmurality_mean_percent: float | None = None  # of the wall, over enhanced rays; None without a cavity
+    transmurality_max_percent: float | None = None  # of the most transmural segment
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,31 @@ class SliceMeasures:
 
 
 @dataclass(frozen=True)
+class ThresholdMeasures:
+    """What an intensity method calls scar on the same myocardium."""
+
+    definition: str
+    volume_ml: float
+    mass_g: float
+    percent_lv: float
+
+
+@dataclass(frozen=True)
+class SegmentMeasures:
+    """One of the 17 AHA segments. Values are None where the segment was not measured."""
+
+    segment: int  # 1 to 17
+    name: str
+    territory: str
+    myocardium_volume_ml: float | None = None
+    scar_volume_ml: float | None = None
+    scar_percent: float | None = None
+    transmurality_percent: float | None = None  # mean over its enhanced rays; 0 without any
+    transmurality_class: str | None = None
+    enhanced_rays_percent: float | None = None
+
+
+@dataclass(frozen=True)
 class Quality:
     warnings: tuple[str, ...] = ()  # about the image and the segmentation
     review: tuple[str, ...] = ()  # what a reader should look at first
@@ -65,6 +92,9 @@ class ScarReport:
     scar: ScarMeasures
     mvo: MvoMeasures
     slices: tuple[SliceMeasures, ...]
+    thresholds: dict[str, ThresholdMeasures] = field(default_factory=dict)
+    aha17: tuple[SegmentMeasures, ...] = ()
+    summary: str = ""  # one plain sentence
     quality: Quality = Quality()
     rules: dict[str, str] = field(default_factory=dict)  # how the numbers are defined
     provenance: dict[str, Any] = field(default_factory=dict)

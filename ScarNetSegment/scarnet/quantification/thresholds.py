@@ -22,6 +22,8 @@ MINIMUM_REGION_ML = 0.3
 #: The brightest pixels that count as "maximum": one hot pixel is not scar.
 MAXIMUM_PERCENTILE = 99.0
 EM_ITERATIONS = 200
+#: Fewer pixels of muscle make no histogram.
+MINIMUM_PIXELS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +58,14 @@ def compare_methods(
 ) -> tuple[ThresholdResult, ...]:
     """Every method on the myocardium of `labels`, whatever scar is drawn in it; MVO counts as scar where it is labelled.
 
-    `image` `[slice, row, column]`. Slices without a remote region are left out of every method alike.
+    `image` `[slice, row, column]`. Slices without a remote region are left out of every
+    method alike; without any, there is nothing to compare and the result is empty.
     """
     mask = myocardium_mask(labels)
     spread = np.where(remote.sd > 0, remote.sd, np.nan)
     relative = np.where(mask, (image - remote.mean[:, None, None]) / spread[:, None, None], np.nan)
+    if np.isfinite(relative).sum() < MINIMUM_PIXELS:
+        return ()
     muscle = _Muscle(mask, relative, image, remote, reconstruction)
     volumes = geometry.voxel_volumes_ml
     muscle_ml = float(mask.sum(axis=(1, 2)) @ volumes)

@@ -22,11 +22,13 @@ class WallRays:
         angles_deg: `(RAYS,)` display angles (see `frame`).
         wall_mm: thickness of the myocardium along the ray.
         scar_mm: of it, scar (MVO included).
+        scar_start: where along the wall scar begins, 0 at the endocardium, 1 at the epicardium; NaN without scar.
     """
 
     angles_deg: np.ndarray
     wall_mm: np.ndarray
     scar_mm: np.ndarray
+    scar_start: np.ndarray
 
     @property
     def transmurality(self) -> np.ndarray:
@@ -42,7 +44,7 @@ def wall_rays(labels: np.ndarray, frame: HeartFrame) -> WallRays:
     """
     spacing = frame.geometry.pixel_spacing_mm
     angles = (np.arange(RAYS) + 0.5) * 360 / RAYS
-    wall, scar = np.full((2, labels.shape[0], RAYS), np.nan)
+    wall, scar, start = np.full((3, labels.shape[0], RAYS), np.nan)
     for k in np.flatnonzero(frame.ring):
         lv = labels[k] > 0
         reach = frame.distances_mm(k)[lv].max() + max(spacing)
@@ -54,5 +56,9 @@ def wall_rays(labels: np.ndarray, frame: HeartFrame) -> WallRays:
         thickness = (along >= Label.MYOCARDIUM).sum(axis=1) * STEP_MM
         has_wall = thickness >= MINIMUM_WALL_MM
         wall[k, has_wall] = thickness[has_wall]
-        scar[k, has_wall] = (along >= Label.SCAR).sum(axis=1)[has_wall] * STEP_MM
-    return WallRays(angles, wall, scar)
+        is_scar = along >= Label.SCAR
+        scar[k, has_wall] = is_scar.sum(axis=1)[has_wall] * STEP_MM
+        before = (np.cumsum(is_scar, axis=1) == 0) & (along >= Label.MYOCARDIUM)  # muscle crossed before any scar
+        enhanced = has_wall & is_scar.any(axis=1)
+        start[k, enhanced] = before.sum(axis=1)[enhanced] * STEP_MM / thickness[enhanced]
+    return WallRays(angles, wall, scar, start)

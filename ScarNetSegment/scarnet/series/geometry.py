@@ -162,6 +162,21 @@ class StackGeometry:
         )
         return bool(np.abs(self.index_to_lps(corners) - other.index_to_lps(corners)).max() <= tolerance_mm)
 
+    def cropped(self, rows: slice, columns: slice) -> "StackGeometry":
+        """Of `array[:, rows, columns]`: the same places in the patient. Both slices state start and stop."""
+        offset = (
+            rows.start * self.pixel_spacing_mm[0] * self.row_direction
+            + columns.start * self.pixel_spacing_mm[1] * self.column_direction
+        )
+        return StackGeometry(
+            shape=(self.shape[0], rows.stop - rows.start, columns.stop - columns.start),
+            pixel_spacing_mm=self.pixel_spacing_mm,
+            column_direction=self.column_direction,
+            row_direction=self.row_direction,
+            slice_origins_mm=self.slice_origins_mm + offset,
+            single_slice_thickness_mm=self.single_slice_thickness_mm,
+        )
+
     @classmethod
     def from_affine_lps(cls, affine: np.ndarray, shape: tuple[int, int, int]) -> "StackGeometry":
         """From a 4x4 `(column, row, slice)` index to LPS matrix and a `(slices, rows, columns)` shape."""
