@@ -10,6 +10,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/overlap.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
+  scarnet/export/dicom_segmentation.py
   scarnet/export/html.py
   scarnet/export/outputs.py
   scarnet/export/overlays.py
@@ -77,12 +78,16 @@ set(SCARNET_ENGINE_FILES
   scarnet/training/losses.py
   scarnet/training/module.py
   scarnet/training/samples.py
+  scarnet/training/synthetic.py
   scarnet/training/train.py
   scarnet/worker.py
   )
 
 set(SCARNET_RESOURCE_FILES
   Resources/Icons/ScarNetSegment.png
+  Resources/Models/compact-emidec/model.json
+  Resources/Models/compact-emidec/network.onnx
+  Resources/Models/compact-emidec/weights.safetensors
   Resources/Models/lv-finder/model.json
   Resources/Models/lv-finder/network.onnx
   Resources/Models/lv-finder/weights.safetensors

@@ -94,6 +94,18 @@ def test_measure_takes_segments_by_any_name(run, phantom, tmp_path):
     assert report["scar"]["volume_ml"] == pytest.approx(weights[phantom.labels >= 3].sum(), rel=1e-9)
 
 
+def test_dicom_segmentation_is_written_when_asked_for(run, sample_folder, tmp_path):
+    pytest.importorskip("highdicom", reason="highdicom is not installed: DICOM SEG was not tested")
+    truth = sample_folder.parent / "truth.nii.gz"
+    code, _, error = run("measure", truth, "--volume", sample_folder, "-o", tmp_path / "out", "--dicom")
+    assert code == 0, error
+    assert (tmp_path / "out" / "segmentation.dcm").stat().st_size > 10_000
+    write_label_map(tmp_path / "lge.nii.gz", read_lge(truth).image.astype(np.uint8), read_lge(truth).geometry)
+    result = run("measure", truth, "--volume", tmp_path / "lge.nii.gz", "-o", tmp_path / "none", "--dicom")
+    refused(result, 3, "refers to DICOM images")
+    assert not any((tmp_path / "none").iterdir()) if (tmp_path / "none").exists() else True
+
+
 def test_phantom_writes_a_series_with_its_truth(run, tmp_path):
     code, out, _ = run("phantom", "-o", tmp_path / "p", "--magnitude", "--transmurality", "0", "--seed", "3")
     assert code == 0 and "scar_volume_ml 0.00" in out

@@ -22,6 +22,7 @@ from scarnet.training.data import list_cases, prepare  # noqa: E402
 from scarnet.training.loop import RunParameters  # noqa: E402
 from scarnet.training.losses import LOSSES  # noqa: E402
 from scarnet.training.samples import LgeSlices, NumberedSampler  # noqa: E402
+from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
 from scarnet.training.train import train_finder, train_scarnet  # noqa: E402
 
 
@@ -104,6 +105,62 @@ def test_masks_hold_labels_alone_after_augmentation(data):
     assert values <= {0, 1, 2, 3, 4} and {0, 1, 2, 3} <= values
 
 
+def test_drawn_infarcts_lie_in_muscle_from_the_endocardium_outwards(data):
+    heart = prepare(list_cases(data)[0], 1.5)
+    rng, k = np.random.default_rng(0), 2
+    labels = [np.minimum(plane, 2) for plane in heart.labels[k - 1 : k + 2]]
+    walls = [wall_of(plane) for plane in labels]
+    planes = np.stack([100.0 * (plane == 1) + 10.0 * (plane == 2) for plane in labels])
+    seen = set()
+    for _ in range(40):
+        image, target = with_synthetic_scar(planes, labels, walls, rng)
+        scar = target >= 3
+        assert scar.any() and not (scar & (labels[1] != 2)).any()
+        assert np.array_equal(target[~scar], labels[1][~scar])
+        assert walls[1].depth[scar].min() < 0.2
+        bright = target == 3
+        assert image[1][bright].mean() > planes[1][bright].mean() + 15
+        if (target == 4).sum() > 5:
+            assert image[1][target == 4].mean() < image[1][bright].mean()
+        seen |= set(np.unique(target).tolist())
+    assert seen == {0, 1, 2, 3, 4} and np.array_equal(labels[1], np.minimum(heart.labels[k], 2))
+    nothing = np.zeros_like(labels[1])
+    assert wall_of(nothing) is None
+    untouched, target = with_synthetic_scar(planes, [nothing] * 3, [None] * 3, rng)
+    assert untouched is planes and not target.any()
+
+
+def test_fainter_scar_stays_above_its_muscle(data):
+    heart = prepare(list_cases(data)[0], 1.5)
+    label = heart.labels[2]
+    assert (label == 3).sum() > 20
+    planes = np.stack([np.where(label == 3, 80.0, 10.0)] * 3)
+    fainter = with_fainter_scar(planes, [label] * 3, np.random.default_rng(1))
+    before, after = planes[1][label == 3].mean(), fainter[1][label == 3].mean()
+    assert 10 + 0.25 * 70 < after < before and np.array_equal(planes[1], np.where(label == 3, 80.0, 10.0))
+
+
+def test_a_run_can_go_on_from_a_model_and_says_so(data, trained, tmp_path):
+    folder = train_scarnet(
+        data,
+        tmp_path / "m",
+        name="m",
+        preset_name="tiny",
+        folds=[1],
+        start=trained,
+        synthetic=True,
+        run_parameters=parameters(epochs=1, learning_rate=0.0),
+        progress=False,
+    )
+    card = verify(folder)
+    assert card.training["started_from"]["sha256"] == read_card(trained).sha256 and card.training["synthetic_scar"]
+    from safetensors.numpy import load_file
+
+    a, b = (load_file(f / "weights.safetensors") for f in (trained, folder))
+    parts = [key for key in a if "running" not in key]  # without learning only the batch statistics move
+    assert all(np.array_equal(a[key], b[key]) for key in parts)
+
+
 def test_epochs_draw_new_samples_and_a_resumed_epoch_draws_the_same():
     sampler = NumberedSampler(5)
     first = list(sampler)
@@ -135,7 +192,8 @@ def command(data, output):
     code = (
         "import sys; from pathlib import Path\n"
         "from scarnet.training.loop import RunParameters\n"
-        "from scarnet.training.train import train_scarnet\n"
+        "from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
+from scarnet.training.train import train_scarnet\n"
         "train_scarnet(Path(sys.argv[1]), Path(sys.argv[2]), name='m', preset_name='tiny', folds=[1], progress=False,\n"
         "    run_parameters=RunParameters(epochs=6, samples_per_epoch=32, batch_size=4, accelerator='cpu'))\n"
     )

@@ -33,6 +33,13 @@ Spacing = Annotated[
     typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
+Dicom = Annotated[
+    bool, typer.Option("--dicom", help="Also write DICOM SEG; it carries the patient's identifiers, as the images do.")
+]
+RvInsertion = Annotated[
+    Optional[str],
+    typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
+]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
 
 
@@ -124,6 +131,8 @@ def segment(
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
     ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page out.")] = False,
+    dicom: Dicom = False,
+    rv_insertion: RvInsertion = None,
 ) -> None:
     """Segment LV myocardium and scar of an LGE short-axis series and write labels and report."""
     center = _numbers(lv_center, "--lv-center", 3)
@@ -137,12 +146,25 @@ def segment(
         density=density,
         flips=flips,
         with_report=not no_report,
+        with_dicom=dicom,
+        insertion=_numbers(rv_insertion, "--rv-insertion", 3),
     )
     _print_report(report, written)
 
 
 def _segment(
-    input, output, *, model="default", device="auto", center=None, spacing=None, density, flips=None, with_report=True
+    input,
+    output,
+    *,
+    model="default",
+    device="auto",
+    center=None,
+    spacing=None,
+    density,
+    flips=None,
+    with_report=True,
+    with_dicom=False,
+    insertion=None,
 ):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -152,7 +174,7 @@ def _segment(
     from scarnet.segmentation import segment as run
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(myocardial_density_g_per_ml=density)
+    parameters = QuantificationParameters(density, insertion)
     check_writable(output)
     series = read_lge(input, spacing_mm=spacing)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -167,7 +189,13 @@ def _segment(
         )
     report = quantify(series, segmentation.labels, parameters=parameters, segmentation=segmentation)
     return report, write_outputs(
-        output, series, segmentation.labels, report, segmentation=segmentation, with_report=with_report
+        output,
+        series,
+        segmentation.labels,
+        report,
+        segmentation=segmentation,
+        with_report=with_report,
+        with_dicom=with_dicom,
     )
 
 
@@ -180,6 +208,8 @@ def measure(
     myocardium: Annotated[Optional[str], typer.Option(help="Name of the myocardium segment.")] = None,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+    dicom: Dicom = False,
+    rv_insertion: RvInsertion = None,
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation, write_outputs
@@ -188,13 +218,13 @@ def measure(
     from scarnet.quantification import QuantificationParameters, quantify
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(myocardial_density_g_per_ml=density)
+    parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
     check_writable(output)
     series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
     labels, notes = read_segmentation(segmentation, series, scar=scar, myocardium=myocardium)
     provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
     report = quantify(series, labels, parameters=parameters, notes=notes, provenance=provenance)
-    _print_report(report, write_outputs(output, series, labels, report, with_segmentation=False))
+    _print_report(report, write_outputs(output, series, labels, report, with_segmentation=False, with_dicom=dicom))
 
 
 @app.command()
@@ -257,10 +287,14 @@ def train(
     encoder: Annotated[
         Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")
     ] = None,
-    cine: Annotated[Optional[Path], typer.Option(help="Folder of cine anatomy, for the finder.")] = None,
+    cine: Annotated[Optional[Path], typer.Option(help="Folder of cine anatomy: further hearts.")] = None,
+    start: Annotated[Optional[str], typer.Option(help="A model of the same preset to go on from.")] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Also draw infarcts into hearts.")] = False,
     seed: int = 1,
     name: Annotated[Optional[str], typer.Option(help="Name on the card; default: the folder's.")] = None,
+    model_version: Annotated[str, typer.Option(help="Version on the card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights, which the data may dictate.")] = "",
+    citation: Annotated[str, typer.Option(help="What users of the weights should cite.")] = "",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
     devices: Annotated[str, typer.Option(help="auto, or how many.")] = "auto",
 ) -> None:
@@ -285,10 +319,21 @@ def train(
         devices=devices if devices == "auto" else int(devices),
     )
     common = dict(name=name or output.name, folds=_folds(folds), run_parameters=run_parameters, licence=licence)
+    common |= dict(version=model_version, citation=citation)
     if preset == "finder":
         folder = train_finder(data, output, cine=cine, **common)
     else:
-        folder = train_scarnet(data, output, preset_name=preset, loss=loss, encoder=encoder, **common)
+        folder = train_scarnet(
+            data,
+            output,
+            preset_name=preset,
+            loss=loss,
+            encoder=encoder,
+            start=start,
+            cine=cine,
+            synthetic=synthetic,
+            **common,
+        )
     typer.echo(f"Model written to {folder}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scarnet.errors import UsageError
+from scarnet.export.dicom_segmentation import write_dicom_segmentation
 from scarnet.export.html import write_html
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
 from scarnet.export.tables import patient_row, write_csv, write_json
@@ -34,9 +35,11 @@ def write_outputs(
     segmentation: ScarSegmentation | None = None,
     with_report: bool = True,
     with_segmentation: bool = True,
+    with_dicom: bool = False,
 ) -> dict[str, Path]:
     """Write the label map, Slicer segmentation, JSON, CSV and HTML into `folder`, all or none; returns the paths.
 
+    `with_dicom`: a DICOM SEG too, which carries the patient's identifiers as its images do.
     Files of the same names are replaced, others left alone. Raises UsageError when the folder cannot be written.
     """
     folder = Path(folder)
@@ -53,6 +56,14 @@ def write_outputs(
             write_label_map(stage / "labels.nii.gz", labels, series.geometry)
             model = None if segmentation is None else segmentation.model
             write_segmentation(stage / "segmentation.seg.nrrd", labels, series.geometry, model=model)
+        if with_dicom:
+            write_dicom_segmentation(
+                stage / "segmentation.dcm",
+                series,
+                labels,
+                model=None if segmentation is None else segmentation.model,
+                edited=bool(report.provenance.get("edits")),
+            )
         write_json(stage / "report.json", report)
         write_csv(stage / "report.csv", [patient_row(report)])
         write_csv(stage / "slices.csv", [asdict(s) for s in report.slices])

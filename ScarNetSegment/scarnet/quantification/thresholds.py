@@ -7,6 +7,7 @@ not "no signal", so FWHM is referred to remote myocardium there (Heiberg et al. 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,7 +22,7 @@ from scarnet.series import Reconstruction, StackGeometry
 MINIMUM_REGION_ML = 0.3
 #: The brightest pixels that count as "maximum": one hot pixel is not scar.
 MAXIMUM_PERCENTILE = 99.0
-EM_ITERATIONS = 200
+EM_ITERATIONS, HISTOGRAM_BINS = 200, 512
 #: Fewer pixels of muscle make no histogram.
 MINIMUM_PIXELS = 50
 
@@ -38,14 +39,30 @@ class ThresholdResult:
 
 
 @dataclass(frozen=True, eq=False)
+class _Mixture:
+    """Healthy muscle, then scar: means, standard deviations and shares `(2,)`."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    share: np.ndarray
+
+    def density(self, values: np.ndarray) -> np.ndarray:
+        """`[..., 2]`"""
+        return self.share * np.exp(-0.5 * ((values[..., None] - self.mean) / self.sd) ** 2) / self.sd
+
+
+@dataclass(frozen=True, eq=False)
 class _Muscle:
     """Myocardial pixels in units of each slice's remote spread: 0 is remote, 1 is one standard deviation above."""
 
     mask: np.ndarray
     relative: np.ndarray  # [slice, row, column], NaN outside muscle or without remote
     image: np.ndarray
-    remote: RemoteRegion
     reconstruction: Reconstruction
+
+    @cached_property
+    def mixture(self) -> _Mixture:
+        return _fit_mixture(self.relative[np.isfinite(self.relative)])
 
 
 def compare_methods(
@@ -66,7 +83,7 @@ def compare_methods(
     relative = np.where(mask, (image - remote.mean[:, None, None]) / spread[:, None, None], np.nan)
     if np.isfinite(relative).sum() < MINIMUM_PIXELS:
         return ()
-    muscle = _Muscle(mask, relative, image, remote, reconstruction)
+    muscle = _Muscle(mask, relative, image, reconstruction)
     volumes = geometry.voxel_volumes_ml
     muscle_ml = float(mask.sum(axis=(1, 2)) @ volumes)
     results = []
@@ -90,17 +107,14 @@ def _fwhm(muscle: _Muscle) -> np.ndarray:
     bright = _without_islands(bright.astype(float), np.ones(len(bright)), minimum=5) > 0
     if not bright.any():
         return np.zeros(muscle.mask.shape)
-    if muscle.reconstruction == Reconstruction.MAGNITUDE:
-        values = np.where(muscle.mask, muscle.image, -np.inf)
-        floor = np.zeros(len(bright))
-    else:
-        values = np.nan_to_num(muscle.relative, nan=-np.inf)
-        floor = np.zeros(len(bright))
-    scar = np.zeros(muscle.mask.shape)
+    # In units of the remote spread remote is 0, so that half of the maximum lies halfway between the two.
+    values = muscle.image if muscle.reconstruction == Reconstruction.MAGNITUDE else muscle.relative
+    values = np.where(muscle.mask & np.isfinite(values), values, -np.inf)
     overall = np.percentile(values[bright], MAXIMUM_PERCENTILE)
+    scar = np.zeros(muscle.mask.shape)
     for k in range(len(bright)):
         maximum = np.percentile(values[k][bright[k]], MAXIMUM_PERCENTILE) if bright[k].sum() >= 10 else overall
-        scar[k] = values[k] > floor[k] + 0.5 * (maximum - floor[k])
+        scar[k] = values[k] > 0.5 * maximum
     return scar * muscle.mask
 
 
@@ -114,34 +128,36 @@ def _otsu(muscle: _Muscle) -> np.ndarray:
     return np.where(known, muscle.relative > otsu.GetThreshold(), False).astype(float)
 
 
-def _mixture(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, standard deviations and shares of healthy muscle and scar: two Gaussians by expectation-maximisation.
+def _fit_mixture(values: np.ndarray) -> _Mixture:
+    """Healthy muscle and scar as two Gaussians, by expectation-maximisation (Dempster et al. 1977) on a histogram.
 
     Both are free; the start is the remote region (0, 1) and the bright end. Healthy muscle is wider than its darkest
     sector, so that a class held to that sector would leave the rest of the muscle to scar.
     """
-    mean = np.array([0.0, max(float(np.percentile(values, 95)), 3.0)])
-    sd, share = np.array([1.5, 2.0]), np.array([0.8, 0.2])
+    count, edges = np.histogram(values, bins=HISTOGRAM_BINS)
+    center = (edges[:-1] + edges[1:]) / 2
+    mixture = _Mixture(
+        np.array([0.0, max(float(np.percentile(values, 95)), 3.0)]), np.array([1.5, 2.0]), np.array([0.8, 0.2])
+    )
     for _ in range(EM_ITERATIONS):
-        density = share * np.exp(-0.5 * ((values[:, None] - mean) / sd) ** 2) / sd
-        belongs = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
+        density = mixture.density(center)
+        belongs = count[:, None] * density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
         weight = np.maximum(belongs.sum(axis=0), 1e-9)
-        before = mean
-        mean = (belongs * values[:, None]).sum(axis=0) / weight
-        sd = np.maximum(np.sqrt((belongs * (values[:, None] - mean) ** 2).sum(axis=0) / weight), 0.5)
-        share = weight / weight.sum()
-        if np.abs(mean - before).max() < 1e-4:
+        mean = (belongs * center[:, None]).sum(axis=0) / weight
+        sd = np.maximum(np.sqrt((belongs * (center[:, None] - mean) ** 2).sum(axis=0) / weight), 0.5)
+        converged = np.abs(mean - mixture.mean).max() < 1e-4
+        mixture = _Mixture(mean, sd, weight / weight.sum())
+        if converged:
             break
-    return mean, sd, share
+    return mixture
 
 
 def _gaussian_mixture(muscle: _Muscle) -> np.ndarray:
     """More likely scar than remote."""
     known = np.isfinite(muscle.relative)
-    values = muscle.relative[known]
-    mean, sd, share = _mixture(values)
-    density = share * np.exp(-0.5 * ((muscle.relative[..., None] - mean) / sd) ** 2) / sd
-    return np.where(known & (muscle.relative > mean[0]), density[..., 1] > density[..., 0], False).astype(float)
+    density = muscle.mixture.density(muscle.relative)
+    brighter = known & (muscle.relative > muscle.mixture.mean[0])
+    return np.where(brighter, density[..., 1] > density[..., 0], False).astype(float)
 
 
 def _weighted_mixture(muscle: _Muscle) -> np.ndarray:
@@ -150,8 +166,7 @@ def _weighted_mixture(muscle: _Muscle) -> np.ndarray:
     The idea of Heiberg et al. (Radiology 2008, doi 10.1148/radiol.2461062164) and Engblom et al. (JCMR 2016,
     doi 10.1186/s12968-016-0242-5); an own, open form of it: weight = (signal - remote) / (scar - remote), at most 1.
     """
-    known = np.isfinite(muscle.relative)
-    mean, _, _ = _mixture(muscle.relative[known])
+    known, mean = np.isfinite(muscle.relative), muscle.mixture.mean
     region = _gaussian_mixture(muscle) > 0
     # Partial volume surrounds the core: pixels beside the region that stand out from remote belong to it in part.
     rim = (

@@ -17,9 +17,18 @@ from torch.utils.data import Dataset, Sampler
 from scarnet.conventions import scar_mask
 from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.training.data import PreparedCase
+from scarnet.training.synthetic import (
+    FAINTER_SHARE,
+    SYNTHETIC_SHARE,
+    wall_of,
+    with_fainter_scar,
+    with_synthetic_scar,
+)
 
 #: Share of samples drawn among slices with scar alone: scar is in half of the slices and in few of their pixels.
 SCAR_SHARE = 0.3
+#: Share of samples from cine hearts, where there are any.
+CINE_SHARE = 0.15
 #: Share of samples that show no heart at all, so that slices beyond apex and base stay empty.
 OFF_HEART_SHARE = 0.04
 #: Farthest that a sample's centre lies from the LV's, mm: what the finder is trusted to.
@@ -85,37 +94,63 @@ def augmentation(side: int) -> ComposeTransforms:
 
 
 class LgeSlices(Dataset):
-    """Augmented slices of prepared patients. `self[n]`: `(float32 [in_slices, side, side], int64 [side, side])`."""
+    """Augmented slices of prepared patients. `self[n]`: `(float32 [in_slices, side, side], int64 [side, side])`.
+
+    `cine`: further hearts without enhancement, met as they are or with a drawn infarct. `synthetic`: draw infarcts into
+    hearts and make real ones fainter (see `synthetic`).
+    """
 
     def __init__(
-        self, cases: list[PreparedCase], *, side: int, in_slices: int, pixel_mm: float, num_classes: int, seed: int
+        self,
+        cases: list[PreparedCase],
+        *,
+        side: int,
+        in_slices: int,
+        pixel_mm: float,
+        num_classes: int,
+        seed: int,
+        cine: list[PreparedCase] = (),
+        synthetic: bool = False,
     ):
-        self.side, self.in_slices, self.pixel_mm, self.num_classes, self.seed = (
-            side,
-            in_slices,
-            pixel_mm,
-            num_classes,
-            seed,
-        )
-        self.cases = [(with_neighbours(normalise(case.image), in_slices), case.labels, case.center) for case in cases]
+        self.side, self.in_slices, self.pixel_mm = side, in_slices, pixel_mm
+        self.num_classes, self.seed, self.synthetic = num_classes, seed, synthetic
+        hearts = [*cases, *cine]
+        self.cases = [(with_neighbours(normalise(h.image), in_slices), h.labels, h.center) for h in hearts]
+        self.walls = [[wall_of(plane) for plane in h.labels] if synthetic else None for h in hearts]
         self.all_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
         self.scar_slices = [(c, k) for c, k in self.all_slices if scar_mask(cases[c].labels[k]).any()]
+        self.cine_slices = [(c, k) for c in range(len(cases), len(hearts)) for k in range(len(hearts[c].image))]
         self.augment = augmentation(side)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.seed, number])
-        scar = self.scar_slices and rng.random() < SCAR_SHARE
-        pool = self.scar_slices if scar else self.all_slices
+        draw = rng.random()
+        pool = self.scar_slices if self.scar_slices and draw < SCAR_SHARE else self.all_slices
+        if self.cine_slices and draw > 1 - CINE_SHARE:
+            pool = self.cine_slices
         case, k = pool[rng.integers(len(pool))]
         planes, labels, center = self.cases[case]
+        plane, target = planes[k], labels[k]
+        if self.synthetic:
+            plane, target = self._with_other_scar(case, k, rng)
         distance = MAX_SHIFT_MM * rng.random()
         if rng.random() < OFF_HEART_SHARE:
             distance = rng.uniform(0.6, 1.2) * self.side * self.pixel_mm
         angle = rng.uniform(0, 2 * np.pi)
         center = center + distance / self.pixel_mm * np.array([np.sin(angle), np.cos(angle)])
-        window, target = square_window(planes[k], labels[k], center, self.side)
+        window, target = square_window(plane, target, center, self.side)
         image, target = augmented(self.augment, window, target, rng)
         return image, torch.where(target == OUTSIDE, 0, target).clamp_(max=self.num_classes - 1)
+
+    def _with_other_scar(self, case: int, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        planes, labels, _ = self.cases[case]
+        beside = np.clip(np.arange(k - self.in_slices // 2, k + self.in_slices // 2 + 1), 0, len(labels) - 1)
+        plane, near = planes[k], [labels[n] for n in beside]
+        if rng.random() < FAINTER_SHARE:
+            plane = with_fainter_scar(plane, near, rng)
+        if rng.random() < SYNTHETIC_SHARE:
+            return with_synthetic_scar(plane, near, [self.walls[case][n] for n in beside], rng)
+        return plane, labels[k]
 
 
 def square_window(

@@ -15,9 +15,9 @@ import scarnet
 from scarnet.conventions import Label
 from scarnet.errors import InputError, UsageError
 from scarnet.files import replacing, sha256_of
-from scarnet.network.build import export_onnx, save_weights
+from scarnet.network.build import export_onnx, load_weights, save_weights
 from scarnet.network.config import FinderConfig, preset
-from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model
+from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model, verify
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
 from scarnet.training.losses import LOSSES
@@ -42,6 +42,9 @@ def train_scarnet(
     folds: list[int] | None = None,
     loss: str = "regions",
     encoder: str | None = None,
+    start: str | Path | None = None,
+    cine: Path | None = None,
+    synthetic: bool = False,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -49,7 +52,8 @@ def train_scarnet(
 ) -> Path:
     """Train ScarNet on the patients of `folds` (all, unless given) and write a model folder to `output`.
 
-    `encoder`: name of an added encoder (MedSAM) to start from. The run's checkpoint lies in `output/run` until the end;
+    `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration to go on from.
+    `cine`, `synthetic`: further hearts and drawn infarcts, see LgeSlices. The run's checkpoint lies in `output/run` until the end;
     calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = preset(preset_name)
@@ -63,6 +67,7 @@ def train_scarnet(
     )
     if encoder is not None:
         _start_from(module.network.encoder_branch.encoder, encoder)
+    before = None if start is None else _go_on_from(module.network, start)
     samples = LgeSlices(
         [prepare(case, CROP_PIXEL_MM) for case in cases],
         side=config.input_size,
@@ -70,6 +75,8 @@ def train_scarnet(
         pixel_mm=CROP_PIXEL_MM,
         num_classes=config.num_classes,
         seed=run_parameters.seed,
+        cine=[] if cine is None else prepare_cine(cine, CROP_PIXEL_MM),
+        synthetic=synthetic,
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -87,7 +94,14 @@ def train_scarnet(
             "normalisation": NORMALISATION,
         },
         decision={"scar_threshold": 0.5, "minimum_scar_ml": 0.2, "test_time_flips": True},
-        training=_facts(cases, folds, run_parameters, started) | {"loss": loss, "encoder": encoder},
+        training=_facts(cases, folds, run_parameters, started)
+        | {
+            "loss": loss,
+            "encoder": encoder,
+            "started_from": before,
+            "cine_volumes": 0 if cine is None else len(samples.cases) - len(cases),
+            "synthetic_scar": synthetic,
+        },
         files={},
         licence=licence,
         citation=citation,
@@ -173,6 +187,14 @@ def _start_from(encoder: torch.nn.Module, name: str) -> None:
     from scarnet.network.encoder import load_medsam_encoder
 
     load_medsam_encoder(encoder, find_model(name, kind="encoder") / WEIGHTS_NAME)
+
+
+def _go_on_from(network: torch.nn.Module, start: str | Path) -> dict:
+    """Fill `network` from a model; what is known of that model's own training. Raises ModelError unless all fits."""
+    folder = find_model(start)
+    card = verify(folder)
+    load_weights(network, folder / WEIGHTS_NAME)
+    return {"name": card.name, "version": card.version, "sha256": card.sha256, "training": card.training}
 
 
 def _facts(cases, folds, run_parameters: RunParameters, started: float) -> dict:
