@@ -192,8 +192,7 @@ def command(data, output):
     code = (
         "import sys; from pathlib import Path\n"
         "from scarnet.training.loop import RunParameters\n"
-        "from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
-from scarnet.training.train import train_scarnet\n"
+        "from scarnet.training.train import train_scarnet\n"
         "train_scarnet(Path(sys.argv[1]), Path(sys.argv[2]), name='m', preset_name='tiny', folds=[1], progress=False,\n"
         "    run_parameters=RunParameters(epochs=6, samples_per_epoch=32, batch_size=4, accelerator='cpu'))\n"
     )

@@ -44,6 +44,7 @@ def write_outputs(
     """
     folder = Path(folder)
     check_writable(folder)
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
@@ -82,3 +83,5 @@ def write_outputs(
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
