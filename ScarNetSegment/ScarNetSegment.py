@@ -51,6 +51,7 @@ def onStartupCompleted():
     resources = os.path.join(MODULE_FOLDER, "Resources")
     terminology = os.path.join(resources, "SegmentationCategoryTypeModifier-ScarNet.term.json")
     slicer.modules.terminologies.logic().LoadTerminologyFromFile(terminology)
+    registerStatistics()
     try:
         import SampleData
     except ImportError:
@@ -65,6 +66,53 @@ def onStartupCompleted():
         thumbnailFileName=os.path.join(resources, "Icons", "ScarNetSegment.png"),
         customDownloader=lambda source: [ScarNetSegmentLogic().loadSample()],
     )
+
+
+def registerStatistics():
+    """Mass and percent of LV as a plugin of the Segment Statistics module."""
+    try:
+        import SegmentStatistics
+        from SegmentStatisticsPlugins import SegmentStatisticsPluginBase
+    except ImportError:
+        return
+
+    class ScarBurdenStatisticsPlugin(SegmentStatisticsPluginBase):
+        def __init__(self):
+            super().__init__()
+            self.name = self.title = "Scar burden"
+            self.keys = ["mass_g", "percent_lv"]
+            self.defaultKeys = self.keys
+
+        def computeStatistics(self, segmentID):
+            from scarnet.errors import InputError
+            from scarnet.scene.statistics import segment_burden
+
+            requested = self.getRequestedKeys()
+            if not requested:
+                return {}
+            parameters = self.getParameterNode()
+            segmentation = slicer.mrmlScene.GetNodeByID(parameters.GetParameter("Segmentation"))
+            volume = slicer.mrmlScene.GetNodeByID(parameters.GetParameter("ScalarVolume") or "")
+            try:
+                values = segment_burden(segmentation, segmentID, volume)
+            except InputError:
+                return {}  # not a segmentation of ours: other plugins still have their say
+            return {key: values[key] for key in requested if key in values}
+
+        def getMeasurementInfo(self, key):
+            units = {"mass_g": ("Mass", "g"), "percent_lv": ("Percent of LV", "%")}
+            if key not in units:
+                return None
+            title, unit = units[key]
+            return self.createMeasurementInfo(
+                name=title,
+                title=title,
+                description=title,
+                units=unit,
+                unitsDicomCode=self.createCodedEntry(unit, "UCUM", unit, True),
+            )
+
+    SegmentStatistics.SegmentStatisticsLogic.registerPlugin(ScarBurdenStatisticsPlugin())
 
 
 class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -120,8 +168,9 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.editor.installKeyboardShortcuts()
 
     def exit(self):
-        self.ui.editor.setActiveEffect(None)
+        self._editorNode.SetActiveEffectName("")
         self.ui.editor.uninstallKeyboardShortcuts()
+        self.ui.editor.removeViewObservations()
 
     # --- one presenter per scene ------------------------------------------------------------------------------------
 
@@ -141,6 +190,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller, event):
         self.stop()
         self.ui.editor.setSegmentationNode(None)
+        self.ui.editor.removeViewObservations()
 
     def onSceneEndClose(self, caller, event):
         self.stop()

@@ -55,6 +55,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/scene/correction.py
   scarnet/scene/host.py
   scarnet/scene/nodes.py
+  scarnet/scene/statistics.py
   scarnet/scene/views.py
   scarnet/segmentation/__init__.py
   scarnet/segmentation/cleaning.py

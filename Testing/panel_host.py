@@ -203,7 +203,7 @@ class SegmentEditor(QtWidgets.QFrame):
     def saveStateForUndo(self):
         self.undoStates += 1
 
-    def setActiveEffect(self, effect):
+    def removeViewObservations(self):
         pass
 
     def installKeyboardShortcuts(self):

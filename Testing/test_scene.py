@@ -217,3 +217,18 @@ def test_the_table_shows_the_reports_numbers(volume, phantom):
     assert rows["Scar"] == (report.scar.percent_lv, "% of LV")
     before = table.GetNumberOfRows()
     assert nodes.fill_table(report, table) is table and table.GetNumberOfRows() == before
+
+
+def test_segment_statistics_agree_with_the_report(volume, phantom):
+    from scarnet.scene.statistics import segment_burden
+
+    node = nodes.new_segmentation(phantom.labels, volume, "S")
+    report = quantify(phantom.series, phantom.labels)
+    scar = segment_burden(node, "Scar")
+    assert scar["mass_g"] == pytest.approx(report.scar.mass_g, rel=1e-9)
+    assert scar["percent_lv"] == pytest.approx(report.scar.percent_lv, rel=1e-9)
+    assert segment_burden(node, "LVMyocardium", volume)["percent_lv"] == pytest.approx(100)
+    assert segment_burden(node, "LVBloodPool") == {}
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    with pytest.raises(InputError, match="names none"):
+        segment_burden(other, "x")

@@ -73,7 +73,7 @@ def test_a_run_leaves_a_whole_model_folder_and_nothing_else(trained):
 def test_a_model_is_never_evaluated_on_its_own_patients(trained, data):
     with pytest.raises((UsageError, InputError), match="trained on"):
         evaluate_model(data, model=str(trained), folds=[1], device="cpu")
-    rows = evaluate_model(data, model=str(trained), folds=[0], device="cpu")
+    rows = evaluate_model(data, model=str(trained), folds=[0], device="cpu").cases
     assert [row["case"] for row in rows] == ["Case_P000", "Case_P002"]
     assert json.dumps(summarise(rows), allow_nan=False)
 

@@ -22,7 +22,7 @@ MEMBERS = {
     "qMRMLSegmentEditorWidget": _WIDGET
     | {"setMRMLSegmentEditorNode", "setSegmentationNode", "segmentationNode", "setSourceVolumeNode"}
     | {"setSegmentationNodeSelectorVisible", "setSourceVolumeNodeSelectorVisible", "setEffectNameOrder"}
-    | {"unorderedEffectsVisible", "undoEnabled", "saveStateForUndo", "setActiveEffect"}
+    | {"unorderedEffectsVisible", "undoEnabled", "saveStateForUndo", "removeViewObservations"}
     | {"installKeyboardShortcuts", "uninstallKeyboardShortcuts"},
     "qMRMLSegmentationShow3DButton": _WIDGET | {"text", "setSegmentationNode"},
     "qMRMLTableView": _WIDGET | {"setMRMLTableNode", "editTriggers"},

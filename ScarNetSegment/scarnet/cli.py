@@ -349,7 +349,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Segment labelled patients that the model was not trained on and compare with the experts."""
-    from scarnet.evaluation.evaluate import evaluate_model, summarise
+    from scarnet.evaluation.evaluate import evaluate_model, summarise, summarise_doubt
     from scarnet.export.outputs import check_writable
     from scarnet.export.tables import write_csv
     from scarnet.files import replacing
@@ -361,9 +361,12 @@ def evaluate(
             f"{row['case']:12s} myocardium {row['myocardium_dice']:.3f}  scar {row['scar_dice']:.3f}  {row['error']}"
         )
 
-    rows = evaluate_model(data, model=model, folds=_folds(folds), device=device, test_time_flips=flips, on_case=show)
-    summary = summarise(rows)
-    write_csv(output / "cases.csv", rows)
+    evaluation = evaluate_model(
+        data, model=model, folds=_folds(folds), device=device, test_time_flips=flips, on_case=show
+    )
+    summary = summarise(evaluation.cases) | {"doubt": summarise_doubt(evaluation.slices)}
+    write_csv(output / "cases.csv", evaluation.cases)
+    write_csv(output / "slices.csv", evaluation.slices)
     with replacing(output / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))

@@ -1,15 +1,27 @@
 """A model on labelled patients it was not trained on."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
+from scarnet.conventions import dice, myocardium_mask, scar_mask
 from scarnet.errors import InputError
 from scarnet.evaluation.overlap import compare
 from scarnet.network import find_model, read_card
+from scarnet.quantification.quantify import REVIEW_DOUBT
 from scarnet.segmentation import segment
 from scarnet.training.data import list_cases, read_case
+
+
+@dataclass
+class Evaluation:
+    """`cases`: one row per patient; `slices`: one per slice that holds a ventricle, drawn or found."""
+
+    cases: list[dict] = field(default_factory=list)
+    slices: list[dict] = field(default_factory=list)
 
 
 def evaluate_model(
@@ -20,13 +32,13 @@ def evaluate_model(
     device: str = "auto",
     test_time_flips: bool | None = None,
     on_case: Callable[[dict], None] | None = None,
-) -> list[dict]:
-    """One row per patient of `folds`, from the full field of view: LV finding, cropping and cleaning included.
+) -> Evaluation:
+    """Every patient of `folds` from the full field of view: LV finding, cropping and cleaning included.
 
     Refuses patients that the model's card lists as trained on.
     """
-    trained_on = set(read_card(find_model(model)).training.get("cases", ()))
-    rows = []
+    trained_on = _trained_on(read_card(find_model(model)).training)
+    result = Evaluation()
     for case in list_cases(data):
         if folds is not None and case.fold not in folds:
             continue
@@ -34,23 +46,60 @@ def evaluate_model(
             raise InputError(f"{case.name} was trained on; name the folds that were left out with --folds.")
         series, truth = read_case(case)
         try:
-            labels, error = segment(series, model=model, device=device, test_time_flips=test_time_flips).labels, ""
+            found = segment(series, model=model, device=device, test_time_flips=test_time_flips)
+            labels, doubt, error = found.labels, found.slice_doubt, ""
         except InputError as problem:  # a ventricle that is not found counts as nothing segmented
-            labels, error = np.zeros_like(truth), str(problem)
-        rows.append(
-            {
-                "case": case.name,
-                "group": case.group,
-                "fold": case.fold,
-                **compare(labels, truth, series.geometry),
-                "error": error,
-            }
-        )
+            labels, doubt, error = np.zeros_like(truth), np.zeros(len(truth)), str(problem)
+        row = {
+            "case": case.name,
+            "group": case.group,
+            "fold": case.fold,
+            **compare(labels, truth, series.geometry),
+            "error": error,
+        }
+        result.cases.append(row)
+        result.slices += _slice_rows(case.name, labels, truth, doubt)
         if on_case is not None:
-            on_case(rows[-1])
-    if not rows:
+            on_case(row)
+    if not result.cases:
         raise InputError("No patient is left to evaluate.")
-    return rows
+    return result
+
+
+def _trained_on(training: dict) -> set[str]:
+    """Patients of a run and of every run that it went on from."""
+    before = training.get("started_from") or {}
+    earlier = _trained_on(before["training"]) if before.get("training") else set()
+    return set(training.get("cases", ())) | earlier
+
+
+def _slice_rows(case: str, labels: np.ndarray, truth: np.ndarray, doubt: np.ndarray) -> list[dict]:
+    return [
+        {
+            "case": case,
+            "slice": k,
+            "doubt": float(doubt[k]),
+            "myocardium_dice": dice(myocardium_mask(labels[k]), myocardium_mask(truth[k])),
+            "scar_dice": dice(scar_mask(labels[k]), scar_mask(truth[k])),
+        }
+        for k in range(len(labels))
+        if labels[k].any() or truth[k].any()
+    ]
+
+
+def summarise_doubt(slices: list[dict]) -> dict:
+    """Whether doubt points at what is wrong: Dice of the slices above and below the limit, and their rank correlation."""
+    doubt = np.array([s["doubt"] for s in slices])
+    quality = np.array([(s["myocardium_dice"] + s["scar_dice"]) / 2 for s in slices])
+    above = doubt > REVIEW_DOUBT
+    correlation = stats.spearmanr(doubt, quality).statistic if len(slices) > 2 else np.nan
+    return {
+        "slices": len(slices),
+        "above_limit": int(above.sum()),
+        "mean_dice_above": round(float(quality[above].mean()), 3) if above.any() else None,
+        "mean_dice_below": round(float(quality[~above].mean()), 3) if (~above).any() else None,
+        "rank_correlation": round(float(correlation), 3) if np.isfinite(correlation) else None,
+    }
 
 
 def summarise(rows: list[dict]) -> dict:
