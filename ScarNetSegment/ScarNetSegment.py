@@ -126,6 +126,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = None
         self._updating = False
         self._shownVolume = None
+        self._shownBullseye = ""
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -325,6 +326,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.messageLabel.styleSheet = colors.get(message.kind, "") if message and progress is None else ""
         self._showEditor(parameters)
         ui.reportTable.setMRMLTableNode(parameters.table)
+        self._showBullseye(presenter.bullseye_svg)
         self._showSlices(presenter.slices)
         ui.modelSelector.currentIndex = self._models.index(parameters.model) if parameters.model in self._models else 0
         ui.deviceSelector.currentIndex = self._devices.index(parameters.device)
@@ -359,6 +361,15 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except InputError:
             return  # the button's tooltip says what is wrong with the volume
         sliceLogic.FitSliceToAll()
+
+    def _showBullseye(self, svg):
+        if svg == self._shownBullseye:
+            return
+        self._shownBullseye = svg
+        pixmap = qt.QPixmap()
+        if svg:
+            pixmap.loadFromData(svg.encode("utf-8"), "SVG")
+        self.ui.bullseyeLabel.setPixmap(pixmap)
 
     def _showSlices(self, rows):
         table = self.ui.sliceTable

@@ -298,6 +298,7 @@ class Application:
         qt = types.ModuleType("qt")
         qt.QTimer = lambda: PythonQtObject(QtCore.QTimer(), "QTimer")
         qt.QTableWidgetItem, qt.QBrush, qt.QColor = QtWidgets.QTableWidgetItem, QtGui.QBrush, QtGui.QColor
+        qt.QPixmap = QtGui.QPixmap
         qt.QStandardPaths = SimpleNamespace(
             writableLocation=QtCore.QStandardPaths.writableLocation,
             DocumentsLocation=QtCore.QStandardPaths.StandardLocation.DocumentsLocation,

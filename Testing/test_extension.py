@@ -95,7 +95,7 @@ def test_the_panel_opens_before_anything_was_installed():
         "from scarnet.scene.host import start_scene; scene = start_scene()\n"
         "from scarnet.panel import PanelParameters, Presenter\n"
         "p = Presenter(PanelParameters(scene.AddNewNodeByClass('vtkMRMLScriptedModuleNode')))\n"
-        "assert not p.segment_button.enabled; p.close()\n"
+        "assert not p.segment_button.enabled and p.bullseye_svg == ''; p.close()\n"
     )
     done = run_without(missing, code)
     assert done.returncode == 0, done.stderr

@@ -136,6 +136,7 @@ def test_the_whole_job_in_four_clicks(host, volume, worker_script, tmp_path, pha
     report = host.panel.presenter.report
     assert shown(host, "Scar volume") == pytest.approx(report.scar.volume_ml, rel=1e-5)
     assert slice_numbers(host)[0] == 1 + host.panel.presenter.slices[0].index
+    assert ui.bullseyeLabel._q.pixmap().width() >= 200
     picture(host, "3 done")
     ui.exportDirectory.directory = str(tmp_path / "Bericht Ä")
     click(host, "exportButton")

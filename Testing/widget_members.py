@@ -6,7 +6,7 @@ PythonQt is silent about a wrong name; the tests are not.
 _WIDGET = {"enabled", "visible", "toolTip", "styleSheet", "minimumSize"}
 
 MEMBERS = {
-    "QLabel": _WIDGET | {"text", "wordWrap"},
+    "QLabel": _WIDGET | {"text", "wordWrap", "alignment", "setPixmap"},
     "QPushButton": _WIDGET | {"text", "connect", "clicked(bool)"},
     "QProgressBar": _WIDGET | {"maximum", "value", "textVisible"},
     "QComboBox": _WIDGET | {"addItem", "currentIndex", "connect", "currentIndexChanged(int)"},

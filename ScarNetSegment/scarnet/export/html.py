@@ -3,9 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 import scarnet
 from scarnet.export.bullseye import bullseye
@@ -17,6 +15,9 @@ from scarnet.series import LgeSeries
 
 def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
     """HTML text. Names no file, folder or patient."""
+    import jinja2  # Slicer installs it only when something is exported
+    from markupsafe import Markup
+
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,10 +1,12 @@
-"""Label maps and Slicer segmentations on disk."""
+"""Label maps and Slicer segmentations on disk.
+
+slicerio is imported where it is used: Slicer installs it only when something is exported.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import slicerio
 
 from scarnet.conventions import Label
 from scarnet.errors import InputError
@@ -40,6 +42,8 @@ def write_segmentation(path: Path, labels: np.ndarray, geometry: StackGeometry, 
 
     `model`: the description of the model that drew them; None marks them as manual.
     """
+    import slicerio
+
     segmentation = slicerio.create_segmentation(labels.shape[::-1], geometry.affine_lps)
     segmentation["containedRepresentationNames"] = ["Binary labelmap"]
     for definition in SEGMENTS:
@@ -96,6 +100,8 @@ def _check_grid(path: Path, geometry: StackGeometry, series: LgeSeries) -> None:
 
 
 def _read_seg_nrrd(path: Path, scar: str | None, myocardium: str | None):
+    import slicerio
+
     try:
         stored = slicerio.read_segmentation(str(path))
     except Exception as error:
@@ -138,4 +144,6 @@ def _terminology(segment: dict) -> str:
     terminology = segment.get("terminology")
     if not terminology:
         return segment.get("tags", {}).get("TerminologyEntry", "")
+    import slicerio
+
     return slicerio.segmentation.terminology_entry_to_string(terminology)

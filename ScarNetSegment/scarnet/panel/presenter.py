@@ -12,6 +12,7 @@ import slicer
 import vtk
 
 from scarnet.errors import ScarNetError
+from scarnet.export.bullseye import bullseye
 from scarnet.panel.job import JobState, Progress, SegmentationJob
 from scarnet.panel.parameters import PanelParameters
 from scarnet.panel.record import recall, remember, remove_orphans
@@ -153,6 +154,11 @@ class Presenter:
             if s.myocardium_volume_ml + s.blood_pool_volume_ml > 0
         ]
         return sorted(rows, key=lambda row: (-(row.doubt or 0), row.index))
+
+    @property
+    def bullseye_svg(self) -> str:
+        """Scar percent of the AHA segments; empty without a report or without segments."""
+        return bullseye(self.report.aha17, show="scar_percent") if self.report and self.report.aha17 else ""
 
     # --- what the user does -----------------------------------------------------------------------------------------
 
