@@ -150,6 +150,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.modelSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
         ui.deviceSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
         ui.centerSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAdvancedChanged)
+        ui.insertionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAdvancedChanged)
         ui.densitySpinBox.connect("valueChanged(double)", self.onAdvancedChanged)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -278,6 +279,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameters.model = self._models[self.ui.modelSelector.currentIndex]
         parameters.device = self._devices[self.ui.deviceSelector.currentIndex]
         parameters.lv_center = self.ui.centerSelector.currentNode()
+        parameters.rv_insertion = self.ui.insertionSelector.currentNode()
         parameters.density_g_per_ml = self.ui.densitySpinBox.value
         self.presenter.refresh()
 
@@ -331,6 +333,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.modelSelector.currentIndex = self._models.index(parameters.model) if parameters.model in self._models else 0
         ui.deviceSelector.currentIndex = self._devices.index(parameters.device)
         ui.centerSelector.setCurrentNode(parameters.lv_center)
+        ui.insertionSelector.setCurrentNode(parameters.rv_insertion)
         ui.densitySpinBox.value = parameters.density_g_per_ml
 
     def _showEditor(self, parameters):

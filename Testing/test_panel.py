@@ -12,8 +12,10 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: the
 from scarnet import worker  # noqa: E402
 from scarnet.panel import PanelParameters, Presenter  # noqa: E402
 from scarnet.panel.job import JobState, SegmentationJob  # noqa: E402
+from scarnet.panel.presenter import _point_lps_mm  # noqa: E402
 from scarnet.panel.record import recall  # noqa: E402
 from scarnet.quantification import quantify  # noqa: E402
+from scarnet.quantification.frame import heart_frame  # noqa: E402
 from scarnet.scene import correction, nodes, views  # noqa: E402
 from scarnet.scene.host import start_scene  # noqa: E402
 from scarnet.segmentation import ScarSegmentation, segment  # noqa: E402
@@ -135,7 +137,7 @@ def test_an_empty_lv_center_says_what_to_do(make, volume):
     assert "no point" in presenter.segment_button.tooltip
     presenter.parameters.lv_center.AddControlPoint(1.0, 2.0, 3.0)
     assert presenter.segment_button.enabled
-    assert presenter._center_lps_mm().tolist() == [-1, -2, 3]
+    assert _point_lps_mm(presenter.parameters.lv_center) == (-1, -2, 3)
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------
@@ -328,6 +330,30 @@ def test_numbers_follow_an_edit(done, phantom):
     assert edits["Scar"]["slices"] == [k] and edits["Scar"]["model_ml"] == pytest.approx(before)
     assert "LV myocardium" not in edits and edits["Scar"]["dice"] < 1
     assert (tag(done, "Scar"), tag(done, "LVMyocardium")) == ("SEMIAUTOMATIC", "AUTOMATIC")
+
+
+def test_segments_follow_a_dragged_insertion_point(done, phantom):
+    """Turned by a right angle about the heart, the scar's wall becomes another."""
+    found = done.report.provenance["regions"]["anterior_rv_insertion"]
+    before = [s.scar_percent for s in done.report.aha17[6:12]]
+    frame = heart_frame(phantom.labels, phantom.series.geometry)
+    k = int(np.flatnonzero(frame.ring)[3])
+    markup = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    for turn, expected in ((0, before), (60, before[1:] + before[:1])):
+        angle = np.radians(found["angle_deg"] + turn)
+        point = frame.centers_mm[k] + 35 * (np.cos(angle) * frame.right + np.sin(angle) * frame.up)
+        markup.RemoveAllControlPoints()
+        markup.AddControlPoint(-point[0], -point[1], point[2])
+        done.parameters.rv_insertion = markup
+        done.tick()
+        settle(done)
+        regions = done.report.provenance["regions"]["anterior_rv_insertion"]
+        assert regions["source"] == "user" and regions["angle_deg"] == pytest.approx(found["angle_deg"] + turn, abs=0.5)
+        assert [s.scar_percent for s in done.report.aha17[6:12]] == pytest.approx(expected, abs=1.5)
+    done.parameters.rv_insertion = None
+    done.tick()
+    settle(done)
+    assert done.report.provenance["regions"]["anterior_rv_insertion"] == found
 
 
 def test_erasing_muscle_takes_its_scar_along_and_nothing_else(done):

@@ -35,6 +35,7 @@ class PanelParameters:
         segmentation: the `vtkMRMLSegmentationNode` that is shown, corrected and measured.
         table: the `vtkMRMLTableNode` of the report.
         lv_center: a `vtkMRMLMarkupsFiducialNode` whose first point lies in the left ventricle, instead of searching.
+        rv_insertion: another, whose first point is the anterior insertion of the right ventricle.
         model, device: as `scarnet.segmentation.segment` takes them.
     """
 
@@ -42,6 +43,7 @@ class PanelParameters:
     segmentation = _Reference("Segmentation")
     table = _Reference("ReportTable")
     lv_center = _Reference("LVCenter")
+    rv_insertion = _Reference("RVInsertion")
     model = _Text("Model", "default")
     device = _Text("Device", "auto")
 

@@ -87,6 +87,7 @@ class Presenter:
         self._labels: np.ndarray | None = None
         self._edited_at: float | None = None
         self._own_edit = False
+        self._insertion: tuple[float, float, float] | None = None
         self._observed: tuple | None = None
         self._series_cache: tuple[tuple, LgeSeries] | None = None
         self._scene_tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed)
@@ -197,7 +198,7 @@ class Presenter:
                 series,
                 model=self.parameters.model,
                 device=self.parameters.device,
-                lv_center_lps_mm=self._center_lps_mm(),
+                lv_center_lps_mm=_point_lps_mm(self.parameters.lv_center),
                 python=self._python,
                 environment=self._environment,
             )
@@ -221,6 +222,8 @@ class Presenter:
                 self._changed()
             else:
                 self._take_in()
+        if self.report is not None and _point_lps_mm(self.parameters.rv_insertion) != self._insertion:
+            self._edited_at = self._edited_at or time.monotonic()  # the landmark was dragged
         if self._edited_at is not None and time.monotonic() - self._edited_at >= SETTLE_SECONDS:
             self.refresh()
 
@@ -283,10 +286,12 @@ class Presenter:
         edits = None if run is None else summarise_edits(run.labels, labels, series.geometry)
         if edits is not None:
             self._mark_edited(node, edits)
+        insertion = _point_lps_mm(self.parameters.rv_insertion)
+        self._insertion = insertion
         self.report = quantify(
             series,
             labels,
-            parameters=QuantificationParameters(self.parameters.density_g_per_ml),
+            parameters=QuantificationParameters(self.parameters.density_g_per_ml, insertion),
             segmentation=run,
             provenance={"edits": edits},
         )
@@ -363,14 +368,6 @@ class Presenter:
         self.message = Message(kind, text)
         self._changed()
 
-    def _center_lps_mm(self) -> np.ndarray | None:
-        node = self.parameters.lv_center
-        if node is None:
-            return None
-        ras = [0.0, 0.0, 0.0]
-        node.GetNthControlPointPositionWorld(0, ras)
-        return np.array([-ras[0], -ras[1], ras[2]])
-
     def _series(self) -> LgeSeries:
         """The chosen volume as a series, read again only when it has changed."""
         volume = self.parameters.volume
@@ -418,3 +415,12 @@ class Presenter:
             remove_orphans()
         if node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLScalarVolumeNode"):
             self._edited_at = time.monotonic()  # what is shown may have been about it
+
+
+def _point_lps_mm(markup) -> tuple[float, float, float] | None:
+    """First point of a markups node, in the engine's coordinates; None without node or point."""
+    if markup is None or markup.GetNumberOfControlPoints() == 0:
+        return None
+    ras = [0.0, 0.0, 0.0]
+    markup.GetNthControlPointPositionWorld(0, ras)
+    return (-ras[0], -ras[1], ras[2])
