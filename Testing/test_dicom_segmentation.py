@@ -65,11 +65,12 @@ def test_one_series_per_slice(dicom_folder, phantom, tmp_path):
         dataset.SeriesInstanceUID = f"2.25.{k + 1}"
         dataset.save_as(tmp_path / "split" / path.name)
     series = read_lge(tmp_path / "split")
-    write_dicom_segmentation(tmp_path / "s.dcm", series, phantom.labels, model=MODEL, edited=True)
+    write_dicom_segmentation(tmp_path / "s.dcm", series, phantom.labels, model=MODEL, edited=("Scar",))
     segmentation, masks = read_back(tmp_path / "s.dcm", series)
     for definition in SEGMENTS:
         assert np.array_equal(masks[definition.name], definition.mask(phantom.labels)), definition.name
-    assert {d.algorithm_type.value for d in descriptions(segmentation)} == {"SEMIAUTOMATIC"}
+    kinds = {d.segment_label: d.algorithm_type.value for d in descriptions(segmentation)}
+    assert kinds.pop("Scar") == "SEMIAUTOMATIC" and set(kinds.values()) == {"AUTOMATIC"}
 
 
 def test_a_hand_drawn_segmentation_is_manual_and_empty_segments_are_left_out(dicom_folder, phantom, tmp_path):

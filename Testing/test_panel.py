@@ -523,6 +523,19 @@ def test_export_is_what_the_command_line_writes(done, tmp_path, phantom):
     assert str(folder) in done.message.text
 
 
+def test_an_exported_segmentation_says_which_segments_a_hand_has_touched(done, tmp_path):
+    scar = get_mask(done, "Scar")
+    scar[3] = False
+    set_mask(done, "Scar", scar)
+    settle(done)
+    done.export(tmp_path)
+    header = (tmp_path / "segmentation.seg.nrrd").read_bytes().split(b"\n\n", 1)[0].decode()
+    kinds = [line for line in header.splitlines() if "_Tags:=" in line]
+    names = [line.split(":=")[1] for line in header.splitlines() if "_Name:=" in line]
+    edited = {n for n, k in zip(names, kinds, strict=True) if "DICOM.SegmentAlgorithmType:SEMIAUTOMATIC" in k}
+    assert "Scar" in edited and "LV myocardium" not in edited
+
+
 def test_export_to_where_nothing_can_be_written_is_an_error(done, tmp_path):
     from scarnet.errors import UsageError
 

@@ -94,6 +94,13 @@ def algorithm_name(model: dict) -> str:
     )
 
 
+def algorithm_type(model: dict | None, edited: bool) -> str:
+    """DICOM's word for who drew a segment (PS3.3 C.8.20.4)."""
+    if not model:
+        return "MANUAL"
+    return "SEMIAUTOMATIC" if edited else "AUTOMATIC"
+
+
 def labels_from_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
     """Masks by segment id, overlapping or not, to uint8 labels.
 

@@ -4,6 +4,7 @@ A SEG belongs to the patient and study of its images and carries their identifie
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pydicom
 import scarnet
 from scarnet.errors import InputError, UsageError
 from scarnet.files import replacing
-from scarnet.segments import SEGMENTS, Code, algorithm_name
+from scarnet.segments import SEGMENTS, Code, algorithm_name, algorithm_type
 from scarnet.series import LgeSeries
 
 #: Series number of what is derived here: out of the way of scanners, which count from 1.
@@ -20,12 +21,12 @@ SERIES_NUMBER = 9701
 
 
 def write_dicom_segmentation(
-    path: Path, series: LgeSeries, labels: np.ndarray, *, model: dict | None = None, edited: bool = False
+    path: Path, series: LgeSeries, labels: np.ndarray, *, model: dict | None = None, edited: Collection[str] = ()
 ) -> None:
     """Binary SEG of every segment that is not empty, each frame referring to the image it was drawn on.
 
     `labels` uint8 `[slice, row, column]` on the grid of `series`, which must come from DICOM files that are still there.
-    `model`: what drew them (None: a hand); `edited`: a hand corrected them. Raises InputError, or UsageError without
+    `model`: what drew them (None: a hand); `edited`: names of segments that a hand has corrected. Raises InputError, or UsageError without
     highdicom.
     """
     try:
@@ -44,7 +45,7 @@ def write_dicom_segmentation(
             segmented_property_type=_coded(hd, segment.type),
             anatomic_regions=[_coded(hd, segment.region)] if segment.region else None,
             display_color=hd.color.CIELabColor.from_rgb(*(round(255 * c) for c in segment.color)),
-            **_algorithm(hd, model, edited),
+            **_algorithm(hd, model, segment.name in edited),
         )
         for number, segment in enumerate(present, start=1)
     ]
@@ -106,16 +107,14 @@ def _coded(hd, code: Code):
 
 
 def _algorithm(hd, model: dict | None, edited: bool) -> dict:
-    """Who drew: MANUAL, or AUTOMATIC and SEMIAUTOMATIC with the model's identity (PS3.3 C.8.20.4)."""
+    kind = {"algorithm_type": hd.seg.SegmentAlgorithmTypeValues(algorithm_type(model, edited))}
     if not model:
-        return {"algorithm_type": hd.seg.SegmentAlgorithmTypeValues.MANUAL}
-    kinds = hd.seg.SegmentAlgorithmTypeValues
-    return {
-        "algorithm_type": kinds.SEMIAUTOMATIC if edited else kinds.AUTOMATIC,
+        return kind
+    return kind | {
         "algorithm_identification": hd.AlgorithmIdentificationSequence(
             name=algorithm_name(model),
             version=str(model.get("version") or "1"),
             family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
             source="SlicerScarNet",
-        ),
+        )
     }

@@ -45,6 +45,7 @@ def write_outputs(
     folder = Path(folder)
     check_writable(folder)
     made = not folder.exists()
+    edited = tuple(report.provenance.get("edits") or ())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
@@ -56,14 +57,14 @@ def write_outputs(
         if with_segmentation:
             write_label_map(stage / "labels.nii.gz", labels, series.geometry)
             model = None if segmentation is None else segmentation.model
-            write_segmentation(stage / "segmentation.seg.nrrd", labels, series.geometry, model=model)
+            write_segmentation(stage / "segmentation.seg.nrrd", labels, series.geometry, model=model, edited=edited)
         if with_dicom:
             write_dicom_segmentation(
                 stage / "segmentation.dcm",
                 series,
                 labels,
                 model=None if segmentation is None else segmentation.model,
-                edited=bool(report.provenance.get("edits")),
+                edited=edited,
             )
         write_json(stage / "report.json", report)
         write_csv(stage / "report.csv", [patient_row(report)])

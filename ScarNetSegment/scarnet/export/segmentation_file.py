@@ -3,6 +3,7 @@
 slicerio is imported where it is used: Slicer installs it only when something is exported.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scarnet.segments import (
     ALGORITHM_TYPE_TAG,
     SEGMENTS,
     algorithm_name,
+    algorithm_type,
     labels_from_masks,
     match_segment,
 )
@@ -37,10 +39,18 @@ def write_label_map(path: Path, labels: np.ndarray, geometry: StackGeometry) -> 
         sitk.WriteImage(image, str(part), True)
 
 
-def write_segmentation(path: Path, labels: np.ndarray, geometry: StackGeometry, *, model: dict | None = None) -> None:
+def write_segmentation(
+    path: Path,
+    labels: np.ndarray,
+    geometry: StackGeometry,
+    *,
+    model: dict | None = None,
+    edited: Collection[str] = (),
+) -> None:
     """`.seg.nrrd` for Slicer's Segment Editor: overlapping segments with names, colours, codes and algorithm tags.
 
-    `model`: the description of the model that drew them; None marks them as manual.
+    `model`: the description of the model that drew them; None marks them as manual. `edited`: names of segments that a
+    hand has corrected.
     """
     import slicerio
 
@@ -48,7 +58,7 @@ def write_segmentation(path: Path, labels: np.ndarray, geometry: StackGeometry, 
     segmentation["containedRepresentationNames"] = ["Binary labelmap"]
     for definition in SEGMENTS:
         tags = {"TerminologyEntry": definition.terminology_entry, "Segmentation.Status": "inprogress"}
-        tags[ALGORITHM_TYPE_TAG] = "AUTOMATIC" if model else "MANUAL"
+        tags[ALGORITHM_TYPE_TAG] = algorithm_type(model, definition.name in edited)
         if model:
             tags[ALGORITHM_NAME_TAG] = algorithm_name(model)
         slicerio.add_segment(

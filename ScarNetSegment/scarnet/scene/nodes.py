@@ -11,6 +11,7 @@ from scarnet.segments import (
     ALGORITHM_TYPE_TAG,
     SEGMENTS,
     algorithm_name,
+    algorithm_type,
     labels_from_masks,
     match_segment,
 )
@@ -91,7 +92,7 @@ def new_segmentation(labels: np.ndarray, volume, name: str, *, model: dict | Non
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment_id, volume)
         segment = segmentation.GetSegment(segment_id)
         segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), definition.terminology_entry)
-        segment.SetTag(ALGORITHM_TYPE_TAG, "AUTOMATIC" if model else "MANUAL")
+        segment.SetTag(ALGORITHM_TYPE_TAG, algorithm_type(model, edited=False))
         if model:
             segment.SetTag(ALGORITHM_NAME_TAG, algorithm_name(model))
     _show(node)
