@@ -13,6 +13,7 @@ from scarnet.evaluation.overlap import compare
 from scarnet.network import find_model, read_card
 from scarnet.quantification.quantify import REVIEW_DOUBT
 from scarnet.segmentation import segment
+from scarnet.segmentation.cleaning import slice_error
 from scarnet.training.data import list_cases, read_case
 
 
@@ -74,11 +75,13 @@ def _trained_on(training: dict) -> set[str]:
 
 
 def _slice_rows(case: str, labels: np.ndarray, truth: np.ndarray, doubt: np.ndarray) -> list[dict]:
+    error = slice_error(labels, truth)
     return [
         {
             "case": case,
             "slice": k,
             "doubt": float(doubt[k]),
+            "error": float(error[k]),
             "myocardium_dice": dice(myocardium_mask(labels[k]), myocardium_mask(truth[k])),
             "scar_dice": dice(scar_mask(labels[k]), scar_mask(truth[k])),
         }
@@ -88,16 +91,16 @@ def _slice_rows(case: str, labels: np.ndarray, truth: np.ndarray, doubt: np.ndar
 
 
 def summarise_doubt(slices: list[dict]) -> dict:
-    """Whether doubt points at what is wrong: Dice of the slices above and below the limit, and their rank correlation."""
-    doubt = np.array([s["doubt"] for s in slices])
-    quality = np.array([(s["myocardium_dice"] + s["scar_dice"]) / 2 for s in slices])
+    """Whether doubt points at what is wrong: error of the slices above and below the limit, and their rank correlation."""
+    doubt, error = (np.array([s[name] for s in slices]) for name in ("doubt", "error"))
     above = doubt > REVIEW_DOUBT
-    correlation = stats.spearmanr(doubt, quality).statistic if len(slices) > 2 else np.nan
+    correlation = stats.spearmanr(doubt, error).statistic if len(slices) > 2 else np.nan
     return {
         "slices": len(slices),
         "above_limit": int(above.sum()),
-        "mean_dice_above": round(float(quality[above].mean()), 3) if above.any() else None,
-        "mean_dice_below": round(float(quality[~above].mean()), 3) if (~above).any() else None,
+        "mean_error_above": round(float(error[above].mean()), 3) if above.any() else None,
+        "mean_error_below": round(float(error[~above].mean()), 3) if (~above).any() else None,
+        "mean_doubt": round(float(doubt.mean()), 3),
         "rank_correlation": round(float(correlation), 3) if np.isfinite(correlation) else None,
     }
 

@@ -63,18 +63,24 @@ def _largest_component(mask: np.ndarray, voxel_volumes_ml: np.ndarray) -> np.nda
     return components == 1 + int(np.argmax(ndimage.sum_labels(weights, components, np.arange(1, count + 1))))
 
 
-def slice_doubt(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """`(slices,)` in 0..1: one minus the Dice that the probabilities themselves predict for the slice's labels.
+#: A slice with less muscle than this, drawn and expected together, is not judged by shares of a few pixels.
+MINIMUM_JUDGED_PIXELS = 20
 
-    The mean over myocardium and, where any is present or likely, scar. 0 where the slice is empty with certainty.
+
+def slice_doubt(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`(slices,)` in 0..1: the share of a slice's muscle that the probabilities themselves expect to be labelled wrongly.
+
+    Pixels expected to be wrong in myocardium and in scar, over the myocardium drawn and expected. 0 where the slice is
+    empty with certainty. `evaluate` holds it against the error that experts find (`slice_error`).
     """
     doubt = np.zeros(labels.shape[0])
     for k, plane in enumerate(labels):
-        terms = []
-        for first, mask in ((Label.MYOCARDIUM, myocardium_mask(plane)), (Label.SCAR, scar_mask(plane))):
-            probability = probabilities[first:, k].sum(axis=0)
-            size = probability.sum() + mask.sum()
-            if size > 5:  # pixels: less is neither drawn nor expected
-                terms.append(1 - 2 * probability[mask].sum() / size)
-        doubt[k] = np.mean(terms) if terms else 0.0
-    return doubt
+        muscle, scar = (probabilities[first:, k].sum(axis=0) for first in (Label.MYOCARDIUM, Label.SCAR))
+        wrong = np.abs(muscle - myocardium_mask(plane)).sum() + np.abs(scar - scar_mask(plane)).sum()
+        doubt[k] = wrong / max(muscle.sum() + myocardium_mask(plane).sum(), MINIMUM_JUDGED_PIXELS)
+    return np.minimum(doubt, 1.0)
+
+
+def slice_error(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """`(slices,)`: what `slice_doubt` foretells, with an expert's labels in place of the probabilities."""
+    return slice_doubt(np.stack([truth == label for label in Label]).astype(np.float32), labels)
