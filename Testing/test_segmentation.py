@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scarnet.conventions import Label, myocardium_mask, scar_mask
 from scarnet.errors import Cancelled, InputError
 from scarnet.segmentation import segment
-from scarnet.segmentation.cleaning import clean, decide, slice_doubt
+from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_error
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.series import LgeSeries, StackGeometry
@@ -203,6 +203,15 @@ def test_doubt_is_none_for_certainty_and_large_for_a_coin():
     coin = 0.5 * certain
     coin[0] += 0.5
     assert 0.3 < slice_doubt(coin, labels)[0] < 0.4 and slice_doubt(coin, labels)[1] == 0
+
+
+def test_doubt_foretells_error_in_the_same_units():
+    labels, truth = np.stack([ring()] * 2), np.stack([ring(), ring(radius_out=12)])
+    truth[0][(truth[0] == Label.MYOCARDIUM) & (np.indices(truth[0].shape)[0] < 20)] = Label.SCAR
+    muscle, missed = (labels[0] >= 2).sum(), (truth[0] == Label.SCAR).sum()
+    more = (truth[1] >= 2).sum()
+    assert slice_error(labels, truth) == pytest.approx([missed / (2 * muscle), (more - muscle) / (more + muscle)])
+    assert slice_error(labels, labels) == pytest.approx([0, 0])
 
 
 # --- the whole way, with the shipped models ---------------------------------------------------------------------------
