@@ -212,6 +212,15 @@ def test_vit_b_takes_a_checkpoint_of_the_published_shape(tmp_path):
     assert encoder.eval()(torch.randn(1, 3, 128, 128)).shape == (1, 256, 8, 8)
 
 
+@pytest.mark.slow
+def test_the_paper_size_network_runs_and_trains_on_a_batch_of_one():
+    network = ScarNet(PRESETS["paper"]).train()
+    logits = network(torch.randn(1, 1, 128, 128))
+    assert logits.shape == (1, 4, 128, 128) and torch.isfinite(logits).all()
+    logits.square().mean().backward()
+    assert network.encoder_branch.encoder.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
+
+
 # --- model folders ------------------------------------------------------------------------------------------------
 
 
