@@ -7,7 +7,7 @@ from scarnet.quantification.frame import HeartFrame
 from scarnet.quantification.report import SegmentMeasures
 from scarnet.quantification.transmurality import WallRays
 
-#: Name and usual coronary territory; territories vary between patients (Cerqueira 2002; Ortiz-Perez et al., JACC 2008).
+#: Name and usual coronary territory; territories vary between patients (Cerqueira 2002; Ortiz-Perez et al., JACC Cardiovasc Imaging 2008).
 SEGMENTS = (
     ("basal anterior", "LAD"),
     ("basal anteroseptal", "LAD"),

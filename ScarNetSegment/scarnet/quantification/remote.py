@@ -9,7 +9,7 @@ from scarnet.conventions import myocardium_mask
 from scarnet.quantification.frame import HeartFrame
 
 BINS = 36
-#: Width of the darkest sector that is sought first; Flett et al. (JACC Imaging 2011) and others draw about as much.
+#: Width of the darkest sector that is sought first.
 SEED_DEG = 60.0
 #: The sector grows while the next bin's mean stays within this many standard deviations of it.
 GROWTH_SD = 1.0

@@ -17,8 +17,7 @@ from scarnet.conventions import Label, myocardium_mask
 from scarnet.quantification.remote import RemoteRegion
 from scarnet.series import Reconstruction, StackGeometry
 
-#: Islands smaller than this are noise to every method but the expert's eye (Heiberg et al., Radiology 2008, use 1 mL with
-#: a stricter connectivity).
+#: Islands smaller than this are noise to every method.
 MINIMUM_REGION_ML = 0.3
 #: The brightest pixels that count as "maximum": one hot pixel is not scar.
 MAXIMUM_PERCENTILE = 99.0
@@ -102,7 +101,7 @@ def _n_sd(n: float) -> Callable[[_Muscle], np.ndarray]:
 
 
 def _fwhm(muscle: _Muscle) -> np.ndarray:
-    """Half of the maximum within what 5-SD calls scar (Amado et al., JACC 2004); PSIR: halfway from remote to it."""
+    """Half of the maximum within what 5-SD calls scar (Amado et al., JACC 2004); otherwise: halfway from remote to it."""
     bright = np.nan_to_num(muscle.relative, nan=-np.inf) > 5
     bright = _without_islands(bright.astype(float), np.ones(len(bright)), minimum=5) > 0
     if not bright.any():
@@ -189,7 +188,10 @@ def _without_islands(weights: np.ndarray, volumes: np.ndarray, minimum: float = 
 #: Key in report.json: definition and method.
 METHODS: dict[str, tuple[str, Callable[[_Muscle], np.ndarray]]] = {
     **{f"{n}sd": (f"more than {n} standard deviations above remote myocardium", _n_sd(n)) for n in (2, 3, 4, 5, 6)},
-    "fwhm": ("full width at half maximum; halfway between remote and maximum on phase-sensitive images", _fwhm),
+    "fwhm": (
+        "full width at half maximum; halfway between remote and maximum unless the images are known to be magnitude",
+        _fwhm,
+    ),
     "otsu": ("Otsu's threshold over the myocardium", _otsu),
     "gmm": ("more likely scar than remote in a mixture of two Gaussians", _gaussian_mixture),
     "ewa": ("Gaussian mixture with partial-volume weights, after Heiberg and Engblom", _weighted_mixture),
