@@ -239,11 +239,11 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.presenter.tick()
 
     def onVolumeChosen(self, node):
-        if not self._updating:
+        if not self._updating and self.presenter is not None:  # none while a scene closes
             self.presenter.choose_volume(node)
 
     def onSegmentationChosen(self, node):
-        if not self._updating:
+        if not self._updating and self.presenter is not None:
             self.presenter.choose_segmentation(node)
 
     def onSegmentOrCancel(self):

@@ -51,11 +51,10 @@ def measure_regions(
         frame = heart_frame(labels, geometry)
     except InputError as error:
         return RegionalMeasures(summary=summarise((), percent_lv, None), warnings=(str(error),))
-    known = not any("orientation" in warning for warning in series.warnings)
     if insertion_lps_mm is not None:
         insertion = RvInsertion(frame.angle_of_deg(np.array(insertion_lps_mm)), 1.0, "user")
     else:
-        insertion = find_insertion(image, labels, frame, orientation_known=known)
+        insertion = find_insertion(image, labels, frame, orientation_known=geometry.states_orientation)
     rays = wall_rays(labels, frame)
     segments = measure_segments(labels, frame, rays, insertion.angle_deg)
     enhanced = rays.transmurality[rays.scar_mm > 0]

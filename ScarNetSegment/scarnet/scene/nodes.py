@@ -16,7 +16,7 @@ from scarnet.segments import (
     match_segment,
 )
 from scarnet.series import LgeSeries, Reconstruction, SeriesSource, StackGeometry
-from scarnet.series.checks import check_geometry, check_pixels, check_slices, content_sha256
+from scarnet.series.checks import NO_ORIENTATION, check_geometry, check_pixels, check_slices, content_sha256
 
 #: RAS (Slicer) to LPS (DICOM, the engine) and back.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -46,6 +46,7 @@ def series_from_volume(volume) -> LgeSeries:
         image=array,
         geometry=geometry,
         reconstruction=Reconstruction.PSIR if array.min() < 0 else Reconstruction.UNKNOWN,
+        warnings=() if geometry.states_orientation else (NO_ORIENTATION,),
         source=SeriesSource(kind="slicer", sop_instance_uids=uids, content_sha256=content_sha256(array, geometry)),
     )
 

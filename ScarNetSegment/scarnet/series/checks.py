@@ -17,6 +17,12 @@ PLAUSIBLE_EXTENT_MM = (80.0, 700.0)
 TYPICAL_SPACING_MM = (1.4, 1.4, 10.0)
 
 
+#: Said of a stack whose geometry does not `states_orientation`.
+NO_ORIENTATION = (
+    "The file states no oblique orientation, as short-axis stacks have: which wall is anterior is not certain."
+)
+
+
 def check_pixels(image: np.ndarray, name: str) -> None:
     """Raise InputError unless `[slice, row, column]` holds a picture."""
     if not np.isfinite(image).all():

@@ -113,6 +113,12 @@ class StackGeometry:
         return steps_equal
 
     @cached_property
+    def states_orientation(self) -> bool:
+        """Oblique, as every short axis is; axes along the array's own are what files hold that know no orientation."""
+        axes = np.abs([self.column_direction, self.row_direction])
+        return not np.allclose(axes, np.eye(3)[:2], atol=1e-4)
+
+    @cached_property
     def affine_lps(self) -> np.ndarray:
         """4x4, `(column, row, slice, 1)` index to LPS mm. For a stack that is not uniform: the mean slice step."""
         affine = np.eye(4)

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from scarnet.errors import InputError
 from scarnet.series.checks import (
     MINIMUM_SLICE_DISTANCE_MM,
+    NO_ORIENTATION,
     TYPICAL_SPACING_MM,
     check_geometry,
     check_pixels,
@@ -100,10 +101,8 @@ def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None
             "and masses rest on the assumption: give the true spacing with --spacing.".format(*TYPICAL_SPACING_MM)
         )
     check_geometry(geometry, path.name)
-    if np.allclose(np.abs([geometry.column_direction, geometry.row_direction]), np.eye(3)[:2], atol=1e-4):
-        warnings.append(
-            "The file states no oblique orientation, as short-axis stacks have: which wall is anterior is not certain."
-        )
+    if not geometry.states_orientation:
+        warnings.append(NO_ORIENTATION)
     return LgeSeries(
         image=image,
         geometry=geometry,
