@@ -32,6 +32,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/panel/parameters.py
   scarnet/panel/presenter.py
   scarnet/panel/record.py
+  scarnet/panel/requirements.py
   scarnet/phantom/__init__.py
   scarnet/phantom/anatomy.py
   scarnet/phantom/physics.py
@@ -55,6 +56,8 @@ set(SCARNET_ENGINE_FILES
   scarnet/scene/correction.py
   scarnet/scene/host.py
   scarnet/scene/nodes.py
+  scarnet/scene/points.py
+  scarnet/scene/review.py
   scarnet/scene/statistics.py
   scarnet/scene/views.py
   scarnet/segmentation/__init__.py
@@ -85,7 +88,14 @@ set(SCARNET_ENGINE_FILES
   )
 
 set(SCARNET_RESOURCE_FILES
+  Resources/Icons/Cancel.png
+  Resources/Icons/Export.png
+  Resources/Icons/MarkCore.png
+  Resources/Icons/Pick.png
+  Resources/Icons/Review.png
+  Resources/Icons/Reviewed.png
   Resources/Icons/ScarNetSegment.png
+  Resources/Icons/Segment.png
   Resources/Models/compact-emidec/model.json
   Resources/Models/compact-emidec/network.onnx
   Resources/Models/compact-emidec/weights.safetensors
@@ -94,6 +104,8 @@ set(SCARNET_RESOURCE_FILES
   Resources/Models/lv-finder/weights.safetensors
   Resources/SegmentationCategoryTypeModifier-ScarNet.term.json
   Resources/UI/ScarNetSegment.ui
+  Resources/requirements-dicom.txt
+  Resources/requirements-torch.txt
   Resources/requirements.txt
   scarnet/export/templates/report.html.j2
   )
