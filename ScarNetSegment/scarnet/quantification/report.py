@@ -4,10 +4,17 @@ Field names carry their units. `ScarReport.to_dict()` is `report.json` (schema `
 never renamed. What is not known is None, never NaN.
 """
 
+import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 SCHEMA = "scarnet-report/1"
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `report.json`, as shipped beside this module."""
+    return json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
