@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An
 import json
 import logging
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -25,6 +26,12 @@ app = typer.Typer(
 models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+
+class PaperSize(str, Enum):
+    A4 = "a4"
+    LETTER = "letter"
+
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
 Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -36,6 +43,7 @@ Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
     bool, typer.Option("--dicom", help="Also write DICOM SEG; it carries the patient's identifiers, as the images do.")
 ]
+Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],
     typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
@@ -130,7 +138,8 @@ def segment(
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
     ] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page out.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page and the PDF out.")] = False,
+    paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
 ) -> None:
@@ -146,6 +155,7 @@ def segment(
         density=density,
         flips=flips,
         with_report=not no_report,
+        paper=paper.value,
         with_dicom=dicom,
         insertion=_numbers(rv_insertion, "--rv-insertion", 3),
     )
@@ -163,6 +173,7 @@ def _segment(
     density,
     flips=None,
     with_report=True,
+    paper="a4",
     with_dicom=False,
     insertion=None,
 ):
@@ -195,6 +206,7 @@ def _segment(
         report,
         segmentation=segmentation,
         with_report=with_report,
+        paper=paper,
         with_dicom=with_dicom,
     )
 
@@ -208,6 +220,7 @@ def measure(
     myocardium: Annotated[Optional[str], typer.Option(help="Name of the myocardium segment.")] = None,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+    paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
 ) -> None:
@@ -224,7 +237,10 @@ def measure(
     labels, notes = read_segmentation(segmentation, series, scar=scar, myocardium=myocardium)
     provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
     report = quantify(series, labels, parameters=parameters, notes=notes, provenance=provenance)
-    _print_report(report, write_outputs(output, series, labels, report, with_segmentation=False, with_dicom=dicom))
+    written = write_outputs(
+        output, series, labels, report, paper=paper.value, with_segmentation=False, with_dicom=dicom
+    )
+    _print_report(report, written)
 
 
 @app.command()
