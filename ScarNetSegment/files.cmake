@@ -10,11 +10,21 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/overlap.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
+  scarnet/export/content.py
+  scarnet/export/dicom_codes.py
+  scarnet/export/dicom_read.py
+  scarnet/export/dicom_report.py
   scarnet/export/dicom_segmentation.py
+  scarnet/export/dicom_source.py
+  scarnet/export/figure.py
   scarnet/export/html.py
+  scarnet/export/outlines.py
   scarnet/export/outputs.py
   scarnet/export/overlays.py
+  scarnet/export/pdf.py
+  scarnet/export/regrid.py
   scarnet/export/segmentation_file.py
+  scarnet/export/stored.py
   scarnet/export/tables.py
   scarnet/files.py
   scarnet/network/__init__.py
@@ -41,9 +51,12 @@ set(SCARNET_ENGINE_FILES
   scarnet/process.py
   scarnet/quantification/__init__.py
   scarnet/quantification/aha.py
+  scarnet/quantification/context.py
   scarnet/quantification/edits.py
   scarnet/quantification/frame.py
+  scarnet/quantification/image_quality.py
   scarnet/quantification/insertion.py
+  scarnet/quantification/muscle.py
   scarnet/quantification/quantify.py
   scarnet/quantification/regional.py
   scarnet/quantification/remote.py
@@ -51,6 +64,8 @@ set(SCARNET_ENGINE_FILES
   scarnet/quantification/summary.py
   scarnet/quantification/thresholds.py
   scarnet/quantification/transmurality.py
+  scarnet/quantification/weighted.py
+  scarnet/quantification/zones.py
   scarnet/resources.py
   scarnet/scene/__init__.py
   scarnet/scene/correction.py
@@ -107,5 +122,9 @@ set(SCARNET_RESOURCE_FILES
   Resources/requirements-dicom.txt
   Resources/requirements-torch.txt
   Resources/requirements.txt
+  scarnet/export/fonts/README.txt
+  scarnet/export/fonts/Roboto-Medium.ttf
+  scarnet/export/fonts/Roboto-Regular.ttf
   scarnet/export/templates/report.html.j2
+  scarnet/quantification/report.schema.json
   )

@@ -436,7 +436,9 @@ class Presenter:
             series,
             labels,
             parameters=QuantificationParameters(
-                self.parameters.density_g_per_ml, point_lps_mm(self.parameters.rv_insertion)
+                self.parameters.density_g_per_ml,
+                point_lps_mm(self.parameters.rv_insertion),
+                point_lps_mm(self.parameters.remote),
             ),
             segmentation=run,
             provenance={"edits": edits, "reviewed": is_reviewed(node), "history": history(node)},
