@@ -250,9 +250,9 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.deviceSelector.addItem(text)
         self._methods = [""]
         ui.methodSelector.addItem(_("No other method"))
-        for key, definition in self.logic.methods():
+        for key, name in self.logic.methods():
             self._methods.append(key)
-            ui.methodSelector.addItem(f"{key.upper()}: {definition}")
+            ui.methodSelector.addItem(name)
         self._updating = False
 
     def _addModel(self, name):
@@ -585,10 +585,11 @@ class ScarNetSegmentLogic(ScriptedLoadableModuleLogic):
         return volume_from_series(read_lge(shipped("SampleData/LGEShortAxis")), "LGE phantom")
 
     def methods(self):
-        """Intensity methods that can be listed beside the scar: key and definition."""
+        """Intensity methods that can be listed beside the scar: key in the report, and name."""
+        from scarnet.export.content import method_name
         from scarnet.quantification.thresholds import METHODS
 
-        return [(key, definition) for key, (definition, _method) in METHODS.items()]
+        return [(key, method_name(key)) for key in METHODS]
 
     def addModel(self, path):
         """Add a model folder (its `model.json`), or a MedSAM checkpoint (.pth), to the user's models.

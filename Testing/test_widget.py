@@ -342,7 +342,7 @@ def test_an_intensity_method_is_listed_beside_the_scar(host, volume, worker_scri
     host.panel.ui.methodSelector._q.setCurrentIndex(host.panel._methods.index("5sd"))
     host.process()
     expected = host.panel.presenter.report.thresholds["5sd"].percent_lv
-    assert shown(host, "For comparison: 5SD") == pytest.approx(expected, abs=0.05)
+    assert shown(host, "5 SD, to compare") == pytest.approx(expected, abs=0.05)
     assert host.panel.ui.reportTable._q.rowCount() == rows + 1
 
 

@@ -254,7 +254,7 @@ def _methods(report: ScarReport) -> Table:
     if report.provenance.get("edits"):
         drawn += ", corrected by hand"
     entries = [("This report", report.scar, drawn)]
-    entries += [(_method_name(name), t, t.definition) for name, t in report.thresholds.items()]
+    entries += [(method_name(name), t, t.definition) for name, t in report.thresholds.items()]
     largest = max([t.percent_lv for _, t, _ in entries] + [1.0])
     rows = tuple(
         (
@@ -441,7 +441,8 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.1f}{DASH}{interval[1]:.1f}"
 
 
-def _method_name(name: str) -> str:
+def method_name(name: str) -> str:
+    """What an intensity method, by its key in report.json, is called."""
     if name.endswith("sd") and name[:-2].replace(".", "").isdigit():
         return f"{name[:-2]} SD"
     return _METHOD_NAMES.get(name, name.upper())

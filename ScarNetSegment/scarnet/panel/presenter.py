@@ -17,6 +17,7 @@ import vtk
 
 from scarnet.errors import ScarNetError
 from scarnet.export.bullseye import bullseye
+from scarnet.export.content import ModelValues, method_name, model_values
 from scarnet.panel.job import JobState, Progress, SegmentationJob
 from scarnet.panel.parameters import PanelParameters
 from scarnet.panel.record import MODEL, READER, history, note, recall, remember, remove_orphans
@@ -223,30 +224,31 @@ class Presenter:
         if self.report is None:
             return []
         _, report = self._, self.report
-        before = _before_corrections(report)
-        interval = getattr(report.scar, "percent_lv_interval", None)
+        model = model_values(report) if report.provenance.get("edits") else None
         percent = f"{report.scar.percent_lv:.1f} %"
-        if interval is not None:
-            percent = _("{value} ({low:.0f} to {high:.0f} %)").format(value=percent, low=interval[0], high=interval[1])
-        density = report.lv.mass_g / report.lv.myocardium_volume_ml
+        if report.scar.percent_lv_interval is not None:
+            low, high = report.scar.percent_lv_interval
+            percent = _("{value} ({low:.0f} to {high:.0f} %)").format(value=percent, low=low, high=high)
+
+        def row(measure: str, now: float, before: Callable[[ModelValues], float | None], unit: str, value: str = ""):
+            own = None if model is None else before(model)
+            unchanged = own is None or round(own, 3) == round(now, 3)
+            return ReportRow(measure, value or f"{now:.1f} {unit}", "" if unchanged else f"{own:.1f} {unit}")
+
         rows = [
-            (_("Scar, of LV"), percent, "percent", "{:.1f} %", 1.0),
-            (_("Scar volume"), f"{report.scar.volume_ml:.1f} mL", "Scar", "{:.1f} mL", 1.0),
-            (_("Scar mass"), f"{report.scar.mass_g:.1f} g", "Scar", "{:.1f} g", density),
-            (_("LV myocardium"), f"{report.lv.myocardium_volume_ml:.1f} mL", "LV myocardium", "{:.1f} mL", 1.0),
-            (_("LV mass"), f"{report.lv.mass_g:.1f} g", "LV myocardium", "{:.1f} g", density),
-            (_("MVO"), f"{report.mvo.volume_ml:.1f} mL", "Microvascular obstruction", "{:.1f} mL", 1.0),
-            (_("LV blood pool"), f"{report.lv.blood_pool_volume_ml:.1f} mL", "LV blood pool", "{:.1f} mL", 1.0),
-        ]
-        shown = [
-            ReportRow(measure, value, form.format(before[key] * factor) if key in before else "")
-            for measure, value, key, form, factor in rows
+            row(_("Scar, of LV"), report.scar.percent_lv, lambda m: m.scar_percent_lv, "%", percent),
+            row(_("Scar volume"), report.scar.volume_ml, lambda m: m.scar_volume_ml, "mL"),
+            row(_("Scar mass"), report.scar.mass_g, lambda m: m.scar_volume_ml * m.density_g_per_ml, "g"),
+            row(_("LV myocardium"), report.lv.myocardium_volume_ml, lambda m: m.myocardium_volume_ml, "mL"),
+            row(_("LV mass"), report.lv.mass_g, lambda m: m.myocardium_volume_ml * m.density_g_per_ml, "g"),
+            row(_("MVO"), report.mvo.volume_ml, lambda m: m.mvo_volume_ml, "mL"),
+            row(_("LV blood pool"), report.lv.blood_pool_volume_ml, lambda m: m.blood_pool_volume_ml, "mL"),
         ]
         compared = report.thresholds.get(self.parameters.method)
         if compared is not None:
-            name = _("For comparison: {method}").format(method=self.parameters.method.upper())
-            shown.insert(3, ReportRow(name, f"{compared.percent_lv:.1f} %, {compared.volume_ml:.1f} mL"))
-        return shown
+            name = _("{method}, to compare").format(method=method_name(self.parameters.method))
+            rows.insert(3, ReportRow(name, f"{compared.percent_lv:.1f} %, {compared.volume_ml:.1f} mL"))
+        return rows
 
     @property
     def slices(self) -> list[SliceRow]:
@@ -595,16 +597,6 @@ class Presenter:
             remove_orphans()
         if node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLScalarVolumeNode"):
             self._edited_at = time.monotonic()  # what is shown may have been about it
-
-
-def _before_corrections(report: ScarReport) -> dict[str, float]:
-    """The model's volumes in mL of what was corrected since, and its scar in percent of LV; empty where nothing was."""
-    edits = report.provenance.get("edits") or {}
-    before = {name: edit["model_ml"] for name, edit in edits.items()}
-    muscle = before.get("LV myocardium", report.lv.myocardium_volume_ml)
-    if muscle and before.keys() & {"LV myocardium", "Scar"}:
-        before["percent"] = 100 * before.get("Scar", report.scar.volume_ml) / muscle
-    return before
 
 
 def _new_folder(parent: Path) -> Path:
