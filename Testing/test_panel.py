@@ -5,11 +5,13 @@ import json
 import time
 
 import numpy as np
+import pydicom
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: the Slicer panel was not tested")
 
 from scarnet import worker  # noqa: E402
+from scarnet.export import read_segmentation  # noqa: E402
 from scarnet.panel import PanelParameters, Presenter  # noqa: E402
 from scarnet.panel.job import JobState, SegmentationJob  # noqa: E402
 from scarnet.panel.record import recall  # noqa: E402
@@ -20,6 +22,7 @@ from scarnet.scene.host import start_scene  # noqa: E402
 from scarnet.scene.points import point_lps_mm  # noqa: E402
 from scarnet.segmentation import ScarSegmentation, segment  # noqa: E402
 from scarnet.segments import ALGORITHM_TYPE_TAG  # noqa: E402
+from scarnet.series import read_lge  # noqa: E402
 
 
 @pytest.fixture
@@ -535,6 +538,68 @@ def test_an_exported_segmentation_says_which_segments_a_hand_has_touched(done, t
     names = [line.split(":=")[1] for line in header.splitlines() if "_Name:=" in line]
     edited = {n for n, k in zip(names, kinds, strict=True) if "DICOM.SegmentAlgorithmType:SEMIAUTOMATIC" in k}
     assert "Scar" in edited and "LV myocardium" not in edited
+
+
+@pytest.fixture
+def from_dicom(scene, known, dicom_folder, phantom, tmp_path):
+    """A presenter on a volume that Slicer loaded from its DICOM database, and that database as a dictionary."""
+    files = {str(pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID): str(f) for f in dicom_folder.iterdir()}
+    volume = nodes.volume_from_series(read_lge(dicom_folder), "3: PSIR SA")
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(reversed(files)))  # in whatever order
+    worker._write_result(tmp_path, known)
+    script = tmp_path / "worker.py"
+    script.write_text(f"import shutil, sys; shutil.copytree({str(tmp_path / 'result')!r}, sys.argv[1] + '/result')\n")
+    presenter = Presenter(
+        PanelParameters(parameter_node()),
+        start_job=functools.partial(SegmentationJob, worker=script),
+        dicom_files=lambda uids: [files[uid] for uid in uids if uid in files],
+    )
+    presenter.choose_volume(volume)
+    presenter.segment()
+    finish(presenter)
+    yield presenter, files
+    presenter.close()
+
+
+def test_a_volume_from_the_database_is_measured_as_its_files_are(from_dicom, dicom_folder, phantom):
+    """Reconstruction and acquisition are known from the images, as on the command line."""
+    presenter, _ = from_dicom
+    there, here = quantify(read_lge(dicom_folder), phantom.labels), presenter.report
+    facts = ("kind", "content_sha256", "reconstruction", "shape", "acquisition")
+    assert [here.provenance["input"][f] for f in facts] == [there.provenance["input"][f] for f in facts]
+    assert here.provenance["input"]["reconstruction"] == "psir" and here.scar == there.scar
+    for name, method in there.thresholds.items():
+        assert here.thresholds[name].definition == method.definition
+        assert here.thresholds[name].volume_ml == pytest.approx(method.volume_ml, rel=1e-6)
+
+
+def test_dicom_results_refer_to_the_right_images(from_dicom, dicom_folder, tmp_path):
+    presenter, files = from_dicom
+    assert presenter.dicom_button.enabled
+    written = presenter.export(tmp_path / "out", dicom=True)
+    referred = {
+        str(item.ReferencedSOPInstanceUID)
+        for series in pydicom.dcmread(written["segmentation.dcm"]).ReferencedSeriesSequence
+        for item in series.ReferencedInstanceSequence
+    }
+    assert referred and referred <= set(files)
+    labels, _ = read_segmentation(written["segmentation.dcm"], read_lge(dicom_folder))
+    assert np.array_equal(labels, presenter._labels)
+    assert pydicom.dcmread(written["report.dcm"]).Modality == "SR"
+
+
+def test_a_moved_volume_has_no_dicom_results(from_dicom, tmp_path):
+    import vtk
+
+    presenter, _ = from_dicom
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    shift = vtk.vtkTransform()
+    shift.Translate(3, 0, 0)
+    transform.SetMatrixTransformToParent(shift.GetMatrix())
+    presenter.parameters.volume.SetAndObserveTransformNodeID(transform.GetID())
+    assert not presenter.dicom_button.enabled and "without a transform" in presenter.dicom_button.tooltip
+    presenter.parameters.volume.SetAndObserveTransformNodeID(None)
+    assert presenter.dicom_button.enabled
 
 
 def test_every_export_has_a_folder_of_its_own(done, tmp_path):
