@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+series_app = typer.Typer(help="What a study holds, and which stack of it would be used.", no_args_is_help=True)
+app.add_typer(series_app, name="series")
 
 
 class PaperSize(str, Enum):
@@ -39,6 +41,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Spacing = Annotated[
     Optional[str],
     typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),
+]
+Stack = Annotated[
+    Optional[int], typer.Option("--series", help="Number of a stack in 'scarnet series list'; default: the best.")
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
@@ -132,12 +137,16 @@ def _print_report(report, written: dict[str, Path]) -> None:
 
 @app.command()
 def segment(
-    input: Annotated[Path, typer.Argument(help="A DICOM folder or file, .nii(.gz), .nrrd or .mha.")],
+    input: Annotated[
+        Path,
+        typer.Argument(help="DICOM (a whole study's folder, a file, a DICOMDIR or a zip), .nii(.gz), .nrrd or .mha."),
+    ],
     output: Output,
     model: Model = "default",
     device: Device = "auto",
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
     spacing: Spacing = None,
+    series: Stack = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
@@ -156,6 +165,7 @@ def segment(
         device=device,
         center=center,
         spacing=_numbers(spacing, "--spacing", 3),
+        stack=series,
         density=density,
         flips=flips,
         with_report=not no_report,
@@ -174,6 +184,7 @@ def _segment(
     device="auto",
     center=None,
     spacing=None,
+    stack=None,
     density,
     flips=None,
     with_report=True,
@@ -192,7 +203,7 @@ def _segment(
 
     parameters = QuantificationParameters(density, insertion)
     check_writable(output)
-    series = read_lge(input, spacing_mm=spacing)
+    series = read_lge(input, spacing_mm=spacing, stack=stack)
     if with_dicom:
         check_dicom_output(series)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -225,6 +236,7 @@ def measure(
     ],
     volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
     output: Output,
+    series_number: Stack = None,
     scar: Annotated[Optional[str], typer.Option(help="Name (label map: value) of the scar segment.")] = None,
     myocardium: Annotated[
         Optional[str], typer.Option(help="Name (label map: value) of the myocardium segment.")
@@ -248,7 +260,7 @@ def measure(
 
     parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
     check_writable(output)
-    series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
+    series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3), stack=series_number)
     if dicom:
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
@@ -404,6 +416,50 @@ def evaluate(
     with replacing(output / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
+
+
+@series_app.command("list")
+def series_list(
+    study: Annotated[Path, typer.Argument(help="A DICOM folder, a file, a DICOMDIR or a zip archive.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """Every stack of a study, the best LGE short axis first, with a verdict and its reason."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from scarnet.series.listing import COLUMNS, summary
+    from scarnet.series.study import read_study
+
+    if not study.exists():
+        raise UsageError(f"{study} does not exist; give a DICOM folder, a DICOMDIR or a zip archive.")
+    found = summary(read_study(study))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for title, _ in COLUMNS:
+        table.add_column(title, overflow="fold")
+    for row in found["stacks"]:
+        style = "bold" if row["number"] == found["chosen"] else "" if row["usable"] else "dim"
+        table.add_row(*(Text(cell(row)) for _, cell in COLUMNS), style=style)
+    console.print(table)
+    console.print()
+    for row in found["stacks"]:
+        console.print(
+            f"{row['number']}: {row['reason']}",
+            style="" if row["usable"] else "dim",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    for reason, count in found["left_out"].items():
+        console.print(f"Left out: {count} {reason}", style="dim", markup=False, highlight=False)
+    if found["chosen"]:
+        console.print(f"'scarnet segment' takes stack {found['chosen']}; --series chooses another.", highlight=False)
+    else:
+        console.print(found["problem"], style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @models_app.command("list")

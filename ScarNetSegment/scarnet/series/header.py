@@ -115,7 +115,7 @@ class ImageHeader:
     def acquired(self) -> tuple:
         """Sorts images by when they were acquired."""
         return (
-            self.time_s if self.time_s == self.time_s else -1.0,
+            -1.0 if math.isnan(self.time_s) else self.time_s,
             self.series_number,
             self.instance_number,
             self.frame,

@@ -4,7 +4,7 @@ Geometry decides over names: what has many phases is no LGE whatever it is calle
 is a short axis whatever it is called. Names decide where geometry says nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,17 +56,32 @@ class Verdict:
     reason: str
 
 
+#: Phase-sensitive images do without a perfect inversion time.
+_RECONSTRUCTION_SCORE = {Reconstruction.PSIR: 0.6, Reconstruction.MAGNITUDE: 0.3, Reconstruction.UNKNOWN: 0.0}
+
+
+def with_reconstruction(verdict: Verdict, reconstruction: Reconstruction) -> Verdict:
+    """The verdict once the image has shown what the tags do not say."""
+    gain = _RECONSTRUCTION_SCORE[reconstruction] - _RECONSTRUCTION_SCORE[verdict.reconstruction]
+    return replace(verdict, reconstruction=reconstruction, score=round(verdict.score + gain, 3))
+
+
 def judge(stacks: list[Stack]) -> list[tuple[Stack, Verdict]]:
     """Every stack with its verdict: usable ones first, best first, then the others, the largest first."""
     axes = {study: own_long_axis([s for s in stacks if s.first.study_uid == study]) for study in _studies(stacks)}
     judged = [(stack, _verdict(stack, axes[stack.first.study_uid])) for stack in stacks]
+    return ranked(judged)
+
+
+def ranked(judged: list[tuple[Stack, Verdict]]) -> list[tuple[Stack, Verdict]]:
+    """Usable stacks first, the best first; of two alike the later: contrast has had time, and the first was repeated."""
     return sorted(
         judged,
         key=lambda pair: (
             not pair[1].usable,
             -pair[1].score,
             -len(pair[0].slices),
-            -pair[0].first.acquired[0],  # the later of two alike: contrast has had time, and the first was repeated
+            -pair[0].first.acquired[0],
             pair[0].series_numbers,
         ),
     )
@@ -158,7 +173,7 @@ def _verdict(stack: Stack, own_axis: np.ndarray | None) -> Verdict:
         + 3.0 * (view == View.SHORT_AXIS)
         + 2.0 * (count >= FULL_STACK)
         + min((stack.positions_mm[-1] - stack.positions_mm[0]) / 100.0, 1.0)
-        + {Reconstruction.PSIR: 0.6, Reconstruction.MAGNITUDE: 0.3}.get(reconstruction, 0.0)
+        + _RECONSTRUCTION_SCORE[reconstruction]
         + 0.3 * equidistant
         - 0.2 * (stack.left_out > 0)
     )

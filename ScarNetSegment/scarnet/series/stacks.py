@@ -5,6 +5,7 @@ Pure functions of headers. What belongs together agrees in study, frame of refer
 repeat: phase-sensitive LGE often arrives as one series per slice, and one series often holds two stacks.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Stack:
 
     @property
     def inversion_time_range_ms(self) -> tuple[float, float] | None:
-        times = [s.inversion_time_ms for s in self.slices if s.inversion_time_ms == s.inversion_time_ms]
+        times = [s.inversion_time_ms for s in self.slices if not math.isnan(s.inversion_time_ms)]
         return (min(times), max(times)) if times else None
 
 
@@ -143,7 +144,7 @@ _DISCRIMINATORS: tuple[Callable[[ImageHeader], object], ...] = (
     lambda h: h.series_uid,
     lambda h: h.image_type,
     lambda h: (h.signed, h.intercept, h.slope, h.bits_stored),
-    lambda h: round(h.inversion_time_ms) if h.inversion_time_ms == h.inversion_time_ms else None,
+    lambda h: round(h.inversion_time_ms) if math.isfinite(h.inversion_time_ms) else None,
     lambda h: h.temporal,
     lambda h: h.acquisition,
     lambda h: h.words,
@@ -192,9 +193,7 @@ def _stack(group: list[ImageHeader], kind: Kind, copies: int) -> Stack:
     for h, number in zip(group, places, strict=True):
         at[number].append(h)
     slices = tuple(max(at[number], key=lambda h: h.acquired) for number in sorted(at))
-    times = max(
-        len({h.inversion_time_ms for h in same if h.inversion_time_ms == h.inversion_time_ms}) for same in at.values()
-    )
+    times = max(len({h.inversion_time_ms for h in same if not math.isnan(h.inversion_time_ms)}) for same in at.values())
     return Stack(
         slices=slices,
         phases=max(len(same) for same in at.values()),

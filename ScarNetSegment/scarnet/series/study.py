@@ -11,12 +11,12 @@ from scarnet.errors import InputError, UsageError
 from scarnet.series.checks import check_geometry, check_pixels, content_sha256
 from scarnet.series.geometry import SLICE_SPACING_RTOL, StackGeometry
 from scarnet.series.header import ImageHeader, Unusable, quiet, read_headers
-from scarnet.series.judge import FULL_STACK, Verdict, judge
-from scarnet.series.lge import LgeSeries, SeriesSource
+from scarnet.series.judge import FULL_STACK, Verdict, judge, ranked, with_reconstruction
+from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
 from scarnet.series.members import members
 from scarnet.series.names import Kind, View
 from scarnet.series.pixels import read_pixels
-from scarnet.series.reconstruction import decide
+from scarnet.series.reconstruction import decide, from_image
 from scarnet.series.stacks import Stack, group_into_stacks
 
 #: Acquisition facts that identify nobody.
@@ -44,7 +44,10 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """What a folder, a file, a DICOMDIR or a zip archive holds, from headers alone. Raises InputError when it is nothing."""
+    """What a folder, a file, a DICOMDIR or a zip archive holds, from headers; pixels of three slices where they say too little.
+
+    Raises InputError when it holds no images.
+    """
     found = members(Path(path))
     headers, left_out, damaged = [], Counter(), {}
     with quiet():
@@ -58,12 +61,25 @@ def read_study(path: Path) -> Study:
     if not headers:
         what = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "it is empty"
         raise InputError(f"No MR images with a position were found ({what}); choose the folder of the LGE series.")
+    judged = [(stack, _looked_at(stack, verdict)) for stack, verdict in judge(group_into_stacks(headers))]
     return Study(
-        stacks=tuple(judge(group_into_stacks(headers))),
+        stacks=tuple(ranked(judged)),
         files=len(found),
         left_out=dict(left_out),
         damaged={uid: dict(reasons) for uid, reasons in damaged.items()},
     )
+
+
+def _looked_at(stack: Stack, verdict: Verdict) -> Verdict:
+    """A usable stack whose tags do not say magnitude or phase-sensitive is asked for three of its pictures."""
+    if not verdict.usable or verdict.reconstruction != Reconstruction.UNKNOWN:
+        return verdict
+    middle = len(stack.slices) // 2
+    try:
+        pictures = [read_pixels(s, "")[0] for s in stack.slices[max(middle - 1, 0) : middle + 2]]
+    except InputError:
+        return verdict  # said when the stack is used
+    return with_reconstruction(verdict, from_image(np.stack(pictures))[0])
 
 
 def choose(study: Study, number: int | None = None) -> int:
