@@ -298,12 +298,17 @@ def phantom(
     transmurality: Annotated[
         float, typer.Option(help="Of the infarct at its centre, 0 (none) to 1.", min=0, max=1)
     ] = 0.85,
+    vendor: Annotated[
+        Optional[str],
+        typer.Option(help="A whole study as siemens, ge, philips, canon or another export of the zoo has it."),
+    ] = None,
 ) -> None:
     """Simulate an LGE short-axis DICOM series with exactly known truth. The defaults give the shipped sample."""
     from dataclasses import replace
 
     from scarnet.export.outputs import check_writable
-    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample
+    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample, write_vendor_sample
+    from scarnet.phantom.zoo import named
     from scarnet.series import Reconstruction
 
     check_writable(output)
@@ -311,7 +316,10 @@ def phantom(
     parameters = PhantomParameters(heart=HeartParameters(scar=scar))
     if magnitude:
         parameters = replace(parameters, reconstruction=Reconstruction.MAGNITUDE)
-    made = write_sample(output, parameters, seed=seed)
+    if vendor is not None:
+        made = write_vendor_sample(output, named(vendor), parameters, seed=seed)
+    else:
+        made = write_sample(output, parameters, seed=seed)
     typer.echo(f"Written to {output}: " + ", ".join(f"{key} {value:.2f}" for key, value in made.truth_ml.items()))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from scarnet.errors import UsageError
 from scarnet.phantom.vendors import CANON, GE, PHILIPS, SIEMENS, Vendor
 
 #: Series of other kinds that a study is mixed with.
@@ -152,7 +153,7 @@ ZOO = (
     Variant("no-lge", without_lge=True, others=ALL, refused="No LGE short-axis stack"),
     Variant("long-axes-only", without_lge=True, others=("lax", "lax2"), refused="No LGE short-axis stack"),
     Variant("two-studies", studies=2, refused="different studies"),
-    Variant("one-slice", missing=(0, 1, 2, 4, 5, 6, 7), others=(), refused="1 slice only"),
+    Variant("one-slice", missing=(0, 1, 2, *range(4, 20)), others=(), refused="1 slice only"),
     Variant("truncated-pixels", truncated=2000, refused="truncated"),
     Variant("zero-spacing", lying={"PixelSpacing": [0, 0]}, others=(), refused="pixel spacing"),
     Variant("negative-spacing", lying={"PixelSpacing": [-3, 3]}, others=(), refused="pixel spacing"),
@@ -167,4 +168,11 @@ ZOO = (
     ),
     Variant("thin-volume", squeeze=0.15, others=(), refused="3-D volume"),
 )
-BY_NAME = {variant.name: variant for variant in ZOO}
+
+
+def named(name: str) -> Variant:
+    """A row of the zoo by its name, or the first of a vendor. Raises UsageError."""
+    for variant in ZOO:
+        if name.lower() in (variant.name, variant.vendor.name):
+            return variant
+    raise UsageError(f"No export is called '{name}'; there are: {', '.join(variant.name for variant in ZOO)}.")

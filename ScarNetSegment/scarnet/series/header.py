@@ -240,6 +240,8 @@ def _float(text: str) -> float:
 def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
     f = _Fields(dataset)
     sop_class = f.text("SOPClassUID")
+    if not sop_class and "Rows" not in dataset:
+        raise Unusable("damaged DICOM files", damaged=True)
     for prefix, what in _OTHER_OBJECTS.items():
         if sop_class == prefix or sop_class.startswith(prefix + "."):
             raise Unusable(what)

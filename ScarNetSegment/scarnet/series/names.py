@@ -46,9 +46,10 @@ _KINDS = (
     ),
     (
         Kind.T1_MAP,
-        r"t1.?map|molli|shmolli|sasha|smart1|\becv\b|t1.?kart|t1.?cartog|t1star|mapa.?t1|mappa.?t1|\bmap\b|マップ",
+        r"t1.?map|molli|shmolli|sasha|smart1|\becv\b|t1.?kart|t1.?cartog|t1star|mapa.?t1|mappa.?t1",
     ),
-    (Kind.T2_MAP, r"t2.?map|t2.?star|t2\*|t2.?kart|t2prep|gra?se|mapa.?t2|mappa.?t2"),
+    (Kind.T2_MAP, r"t2.?map|t2.?star|t2\*|t2.?kart|t2prep|gra?se|mapa.?t2|mappa.?t2|t2.?マップ"),
+    (Kind.T1_MAP, r"\bmap\b|マップ"),
     (Kind.PERFUSION, r"perf|first.?pass|stress|dynamic.?sa|\brest\b|灌注|パーフュージョン"),
     (Kind.FLOW, r"flow|venc|\bpc\b|qflow|phase.?contrast|fluss|flux|flujo|flusso|流速|フロー"),
     (
