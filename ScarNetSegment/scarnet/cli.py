@@ -463,7 +463,7 @@ def series_list(
             soft_wrap=True,
         )
     for reason, count in found["left_out"].items():
-        console.print(f"Left out: {count} {reason}", style="dim", markup=False, highlight=False)
+        console.print(f"Left out: {reason}: {count}", style="dim", markup=False, highlight=False)
     if found["chosen"]:
         console.print(f"'scarnet segment' takes stack {found['chosen']}; --series chooses another.", highlight=False)
     else:

@@ -122,8 +122,8 @@ ZOO = (
     Variant(
         "slice-acquired-again-per-slice-series", layout="slices", repeated=(2, 6), warned="repeat a slice position"
     ),
-    Variant("two-inversion-times-in-one-series", times=2, layout="together", warned="other stacks would serve"),
-    Variant("three-stacks-at-other-times", times=3, warned="other stacks would serve"),
+    Variant("two-inversion-times-in-one-series", times=2, layout="together", warned="would serve too"),
+    Variant("three-stacks-at-other-times", times=3, warned="would serve too"),
     Variant("everything-in-one-series", images="both", layout="together", vendor=SIEMENS, others=("lax", "localizer")),
     # Names.
     Variant("german", description="Spätaufnahme Kurzachse PSIR"),

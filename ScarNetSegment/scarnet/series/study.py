@@ -13,7 +13,7 @@ from scarnet.series.geometry import SLICE_SPACING_RTOL, StackGeometry
 from scarnet.series.header import ImageHeader, Unusable, quiet, read_headers
 from scarnet.series.judge import FULL_STACK, Verdict, judge, ranked, with_reconstruction
 from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
-from scarnet.series.members import members
+from scarnet.series.members import Member, members
 from scarnet.series.names import Kind, View
 from scarnet.series.pixels import read_pixels
 from scarnet.series.reconstruction import decide, from_image
@@ -48,7 +48,11 @@ def read_study(path: Path) -> Study:
 
     Raises InputError when it holds no images.
     """
-    found = members(Path(path))
+    return study_of(members(Path(path)))
+
+
+def study_of(found: list[Member]) -> Study:
+    """The same of files that were found already. Raises InputError when they hold no images."""
     headers, left_out, damaged = [], Counter(), {}
     with quiet():
         for member in found:
@@ -59,7 +63,7 @@ def read_study(path: Path) -> Study:
                 if problem.damaged:
                     damaged.setdefault(problem.series_uid, Counter())[problem.reason] += 1
     if not headers:
-        what = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "it is empty"
+        what = _counted(left_out) or "it is empty"
         raise InputError(f"No MR images with a position were found ({what}); choose the folder of the LGE series.")
     judged = [(stack, _looked_at(stack, verdict)) for stack, verdict in judge(group_into_stacks(headers))]
     return Study(
@@ -68,6 +72,10 @@ def read_study(path: Path) -> Study:
         left_out=dict(left_out),
         damaged={uid: dict(reasons) for uid, reasons in damaged.items()},
     )
+
+
+def _counted(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
 
 
 def _looked_at(stack: Stack, verdict: Verdict) -> Verdict:
@@ -132,7 +140,7 @@ def _notes(study: Study, index: int) -> list[str]:
         )
         rivals = sum(1 for n, pair in enumerate(study.stacks) if n != index and pair[1].usable)
         if rivals:
-            notes.append(f"{rivals} other stacks would serve too; 'scarnet series list' shows them.")
+            notes.append(f"Of the other stacks {rivals} would serve too; 'scarnet series list' shows them.")
     if not verdict.usable:
         notes.append(f"The stack was chosen by hand although it seems to be {verdict.reason}.")
     elif verdict.kind == Kind.UNKNOWN:
@@ -151,8 +159,7 @@ def _notes(study: Study, index: int) -> list[str]:
         if not uid or uid in series:
             lost.update(reasons)
     if lost:
-        what = ", ".join(f"{count} {reason}" for reason, count in lost.items())
-        notes.append(f"Files were left out that may belong to the stack ({what}): a slice may be missing.")
+        notes.append(f"Files were left out that may belong to the stack ({_counted(lost)}): a slice may be missing.")
     return notes
 
 
