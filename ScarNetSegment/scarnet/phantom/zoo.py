@@ -159,7 +159,7 @@ ZOO = (
     Variant("negative-spacing", lying={"PixelSpacing": [-3, 3]}, others=(), refused="pixel spacing"),
     Variant("micrometres", lying={"PixelSpacing": [0.003, 0.003]}, others=(), refused="no cardiac field of view"),
     Variant("huge-matrix", lying={"Rows": 65000, "Columns": 65000}, others=(), refused="impossible matrix"),
-    Variant("more-rows-than-pixels", lying={"Rows": 4000}, others=(), refused="no cardiac field of view"),
+    Variant("more-rows-than-pixels", lying={"Rows": 200}, others=(), refused="truncated"),
     Variant("wrong-bits", lying={"BitsStored": 99}, others=(), refused="impossible bits"),
     Variant("colour", lying={"SamplesPerPixel": 3}, others=(), refused="in colour"),
     Variant("all-damaged", lying={"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, others=(), refused="orientation"),

@@ -21,8 +21,8 @@ from pydicom.tag import Tag
 
 from scarnet.series.members import MAXIMUM_FILE_BYTES, Member, TooLarge
 
-#: Larger matrices than any MR image; a header that states more lies, and would be given the memory.
-MAXIMUM_MATRIX = 4096
+#: Larger than the matrix of any cardiac MR image; a header that states more lies, and would be given the memory.
+MAXIMUM_MATRIX = 2048
 #: Frames of one object that are described one by one; whole-heart cine in one object has some 500.
 MAXIMUM_FRAMES = 4096
 

@@ -52,11 +52,13 @@ def offers(files: Iterable[str | Path]) -> list[Offer]:
     for stack, _ in study.stacks:
         for s in stack.slices:
             pictures[s.series_uid] = pictures.get(s.series_uid, 0) + 1
-    return [
+    found = [
         _offer(stack, verdict, pictures)
         for stack, verdict in study.usable
         if verdict.kind == Kind.LGE and verdict.view == View.SHORT_AXIS and len(stack.slices) >= FEWEST_SLICES
     ]
+    # Files are all that a loadable has: of two stacks in one multi-frame file, the better.
+    return list({offer.files: offer for offer in reversed(found)}.values())[::-1]
 
 
 def _offer(stack: Stack, verdict: Verdict, pictures: dict[str, int]) -> Offer:

@@ -84,10 +84,10 @@ def _looked_at(stack: Stack, verdict: Verdict) -> Verdict:
         return verdict
     middle = len(stack.slices) // 2
     try:
-        pictures = [read_pixels(s, "")[0] for s in stack.slices[max(middle - 1, 0) : middle + 2]]
+        pictures, _ = read_pixels(stack.slices[max(middle - 1, 0) : middle + 2], str)
     except InputError:
         return verdict  # said when the stack is used
-    return with_reconstruction(verdict, from_image(np.stack(pictures))[0])
+    return with_reconstruction(verdict, from_image(pictures)[0])
 
 
 def choose(study: Study, number: int | None = None) -> int:
@@ -183,12 +183,9 @@ def assemble(stack: Stack, *, name: str = "") -> LgeSeries:
     except ValueError as error:
         raise InputError(f"{where}: {error} Export the series again.") from error
     check_geometry(geometry, where)
-    pixels, datasets = [], []
-    for k, header in enumerate(stack.slices):
-        values, dataset = read_pixels(header, f"Slice {k + 1} of the stack (series {header.series_number})")
-        pixels.append(values)
-        datasets = datasets or [dataset]
-    image = np.stack(pixels)
+    image, dataset = read_pixels(
+        stack.slices, lambda k: f"Slice {k + 1} of the stack (series {stack.slices[k].series_number})"
+    )
     check_pixels(image, where)
     reconstruction, offset, doubt = decide(first, image)
     notes = [doubt] if doubt else []
@@ -205,7 +202,7 @@ def assemble(stack: Stack, *, name: str = "") -> LgeSeries:
         reconstruction=reconstruction,
         warnings=tuple(notes),
         source=SeriesSource(
-            name=name, content_sha256=content_sha256(image, geometry), **identity(stack.slices, datasets[0])
+            name=name, content_sha256=content_sha256(image, geometry), **identity(stack.slices, dataset)
         ),
     )
 
@@ -224,6 +221,12 @@ def _image_notes(stack: Stack, geometry: StackGeometry, image: np.ndarray) -> li
             f"Slices are not equidistant ({steps.min():.1f} to {steps.max():.1f} mm; widest between slices {widest + 1} and "
             f"{widest + 2}): a slice may be missing. Each slice weighs half the distance to its neighbours."
         )
+    aside = _sideways_mm(geometry)
+    if aside.max(initial=0) > SIDEWAYS_MM:
+        notes.append(
+            f"Slice {int(aside.argmax()) + 1} lies {aside.max():.0f} mm beside the line through the others: it was planned so, "
+            "or its position is damaged."
+        )
     flat = [k + 1 for k in range(len(image)) if image[k].min() == image[k].max()]
     if flat:
         notes.append(f"Slice {', '.join(map(str, flat))} is constant: its picture is missing.")
@@ -236,6 +239,19 @@ def _image_notes(stack: Stack, geometry: StackGeometry, image: np.ndarray) -> li
             f"Values exceed the {stack.first.bits_stored} bits that the header states; the picture may be damaged."
         )
     return notes
+
+
+#: Slices of one stack follow a straight line; scanners round positions to far less.
+SIDEWAYS_MM = 1.0
+
+
+def _sideways_mm(geometry: StackGeometry) -> np.ndarray:
+    """`(slices,)`: distance of every slice's origin from the straight line that most of them lie on."""
+    positions, origins = geometry.slice_positions_mm, geometry.slice_origins_mm
+    slopes = np.diff(origins, axis=0) / np.diff(positions)[:, None]
+    slope = np.median(slopes, axis=0)
+    rest = origins - positions[:, None] * slope
+    return np.linalg.norm(rest - np.median(rest, axis=0), axis=1)
 
 
 def identity(slices: tuple[ImageHeader, ...], dataset: pydicom.Dataset) -> dict:
