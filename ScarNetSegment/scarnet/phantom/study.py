@@ -26,7 +26,7 @@ from scarnet.errors import UsageError
 from scarnet.phantom.simulate import Phantom, PhantomParameters, simulate
 from scarnet.phantom.zoo import BIG_ENDIAN, IMPLICIT, RLE, Variant
 from scarnet.series import LgeSeries, Reconstruction, StackGeometry
-from scarnet.series.header import quiet
+from scarnet.series.quiet import quiet
 
 #: Coarse and few slices, so that a zoo of studies is written and read in seconds; the whole LV and air about the chest.
 SMALL = PhantomParameters(slices=8, size=112, pixel_mm=3.0, thickness_mm=8.0, gap_mm=2.0)

@@ -7,9 +7,10 @@ import numpy as np
 import pydicom
 
 from scarnet.errors import InputError
-from scarnet.series.header import Unusable, quiet, read_headers
+from scarnet.series.header import Unusable, read_headers
 from scarnet.series.lge import LgeSeries, Reconstruction
 from scarnet.series.members import Member
+from scarnet.series.quiet import quiet
 from scarnet.series.reconstruction import from_tags
 from scarnet.series.stacks import ORIENTATION_TOLERANCE, SAME_POSITION_MM
 from scarnet.series.study import choose, identity, load, read_study

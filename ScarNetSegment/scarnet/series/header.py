@@ -5,14 +5,10 @@ bytes, so that a header which lies ends as one reason and not as an exception of
 C.7.6.2 Image Plane, C.7.6.16 Multi-frame Functional Groups, C.8.3.1 MR Image, C.8.13 Enhanced MR.
 """
 
-import logging
 import math
 import re
-import warnings
 import zlib
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pydicom
@@ -23,8 +19,8 @@ from scarnet.series.members import MAXIMUM_FILE_BYTES, Member, TooLarge
 
 #: Larger than the matrix of any cardiac MR image; a header that states more lies, and would be given the memory.
 MAXIMUM_MATRIX = 2048
-#: Frames of one object that are described one by one; whole-heart cine in one object has some 500.
-MAXIMUM_FRAMES = 4096
+#: Frames of one object that are described one by one, whole-heart cine has some 500; and bytes to describe each.
+MAXIMUM_FRAMES, MAXIMUM_FRAME_BYTES = 1024, 4096
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _KEYWORDS = (
@@ -122,20 +118,6 @@ class ImageHeader:
         )
 
 
-@contextmanager
-def quiet():
-    """pydicom comments on odd values and quotes them: a patient's name does not belong in a log."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
 def read_headers(member: Member) -> list[ImageHeader]:
     """The pictures in one file. Raises Unusable, and nothing else, whatever the file holds. Call within `quiet`."""
     try:
@@ -182,29 +164,39 @@ def _check_deflated(file) -> None:
                 raise TooLarge("deflated")
 
 
-class _Fields(NamedTuple):
-    """Values of a data set by keyword, from their bytes where pydicom has not converted them."""
+class _Fields:
+    """Values of a data set by keyword, from their bytes where pydicom has not converted them: converting takes longer."""
 
-    dataset: pydicom.Dataset
+    def __init__(self, dataset: pydicom.Dataset):
+        self._dataset, self._elements = dataset, dict(dataset.items())
+
+    def __contains__(self, keyword: str) -> bool:
+        return _tag(keyword) in self._elements
 
     def raw(self, keyword: str):
         """Bytes of an element that is text, the value of any other, None where there is none."""
-        tag = _TAGS.get(keyword) or Tag(tag_for_keyword(keyword))
-        if tag not in self.dataset:
+        tag = _tag(keyword)
+        element = self._elements.get(tag)
+        if element is None:
             return None
-        element = self.dataset.get_item(tag)
-        vr = dictionary_VR(tag) if element.VR in (None, "UN") else element.VR
-        if isinstance(element.value, bytes) and vr in _TEXT_VRS:
-            return element.value
-        return self.dataset[tag].value
+        value = element.value
+        if isinstance(value, bytes):
+            vr = element.VR
+            if vr is None or vr == "UN":
+                vr = dictionary_VR(tag)
+            if vr in _TEXT_VRS:
+                return value
+            if vr == "US" and len(value) == 2:
+                return int.from_bytes(value, "little" if element.is_little_endian else "big")
+        return self._dataset[tag].value
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         value = self.raw(keyword)
         if value is None:
             return ()
         if isinstance(value, bytes):
-            value = value.decode("latin-1").split("\\")
-        elif isinstance(value, str) or not hasattr(value, "__iter__"):
+            return tuple(v.strip(" \0") for v in value.decode("latin-1").split("\\"))
+        if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
             value = [value]
         return tuple(str(v).strip(" \0") for v in value)
 
@@ -223,11 +215,28 @@ class _Fields(NamedTuple):
 
     def words(self, keyword: str) -> str:
         """Text for people, in the file's character set, without what could steer a terminal."""
-        try:
-            value = str(self.dataset.get(_TAGS[keyword]).value) if _TAGS[keyword] in self.dataset else ""
-        except Exception:  # unknown character sets and bytes that do not belong to them
-            value = self.text(keyword)
-        return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", value)[:128]
+        value = self.raw(keyword)
+        if value is None:
+            return ""
+        if isinstance(value, bytes) and value.isascii() and b"\x1b" not in value:
+            text = value.decode("ascii").rstrip(" \0")
+        else:
+            try:
+                text = str(self._dataset[_tag(keyword)].value)
+            except Exception:  # unknown character sets and bytes that do not belong to them
+                text = self.text(keyword)
+        return _CONTROL.sub(" ", text)[:128]
+
+
+#: Control characters, C1 included.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _tag(keyword: str) -> int:
+    tag = _TAGS.get(keyword)
+    if tag is None:
+        tag = _TAGS[keyword] = Tag(tag_for_keyword(keyword))
+    return tag
 
 
 def _float(text: str) -> float:
@@ -240,7 +249,7 @@ def _float(text: str) -> float:
 def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
     f = _Fields(dataset)
     sop_class = f.text("SOPClassUID")
-    if not sop_class and "Rows" not in dataset:
+    if not sop_class and "Rows" not in f:
         raise Unusable("damaged DICOM files", damaged=True)
     for prefix, what in _OTHER_OBJECTS.items():
         if sop_class == prefix or sop_class.startswith(prefix + "."):
@@ -283,44 +292,38 @@ def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
         contrast=bool(f.text("ContrastBolusAgent")),
     )
     frames = f.whole("NumberOfFrames", 1) or 1
-    if "PerFrameFunctionalGroupsSequence" in dataset:
+    if "PerFrameFunctionalGroupsSequence" in f:
         return _frames(dataset, f, frames, common)
     if frames > 1:
         raise Unusable("multi-frame without a position for each frame", series_uid=series_uid)
     if frames < 0:
         raise Unusable("of an impossible number of frames", series_uid=series_uid, damaged=True)
     return [
-        _checked(
-            ImageHeader(
-                **common,
-                frame=0,
-                frames=1,
-                orientation=_array(f.numbers("ImageOrientationPatient"), 6),
-                position=_array(f.numbers("ImagePositionPatient"), 3),
-                pixel_spacing_mm=f.numbers("PixelSpacing")[:2],
-                thickness_mm=f.number("SliceThickness"),
-                image_type=tuple(v.upper() for v in f.texts("ImageType")),
-                instance_number=f.whole("InstanceNumber", 0),
-                acquisition=f.whole("AcquisitionNumber"),
-                temporal=f.whole("TemporalPositionIdentifier"),
-                time_s=_seconds(f.text("AcquisitionTime") or f.text("ContentTime") or f.text("SeriesTime")),
-                inversion_time_ms=f.number("InversionTime"),
-                trigger_time_ms=f.number("TriggerTime"),
-                echo_time_ms=f.number("EchoTime"),
-                slope=_or(f.number("RescaleSlope"), 1.0, stated="RescaleSlope" in dataset),
-                intercept=_or(f.number("RescaleIntercept"), 0.0, stated="RescaleIntercept" in dataset),
-            )
+        ImageHeader(
+            **common,
+            frame=0,
+            frames=1,
+            **_place(*(f.numbers(k) for k in _PLACE), series_uid),
+            thickness_mm=f.number("SliceThickness"),
+            image_type=tuple(v.upper() for v in f.texts("ImageType")),
+            instance_number=f.whole("InstanceNumber", 0),
+            acquisition=f.whole("AcquisitionNumber"),
+            temporal=f.whole("TemporalPositionIdentifier"),
+            time_s=_seconds(f.text("AcquisitionTime") or f.text("ContentTime") or f.text("SeriesTime")),
+            inversion_time_ms=f.number("InversionTime"),
+            trigger_time_ms=f.number("TriggerTime"),
+            echo_time_ms=f.number("EchoTime"),
+            **_rescale(_stated(f, "RescaleSlope", 1.0), _stated(f, "RescaleIntercept", 0.0), series_uid),
         )
     ]
 
 
-def _array(values: tuple[float, ...], count: int) -> np.ndarray:
-    return np.array(values if len(values) == count else [], float)
+_PLACE = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
 
 
-def _or(value: float, default: float, *, stated: bool) -> float:
-    """`default` where nothing is stated or the value is empty; what is stated stays, NaN for what is no number."""
-    return value if stated and not math.isnan(value) else default
+def _stated(f: _Fields, keyword: str, default: float) -> float:
+    """`default` where nothing is stated or the value is empty; NaN for what is no number."""
+    return f.number(keyword) if f.text(keyword) else default
 
 
 def _seconds(text: str) -> float:
@@ -329,28 +332,43 @@ def _seconds(text: str) -> float:
     return 3600.0 * int(digits[1]) + 60.0 * int(digits[2]) + float(digits[3]) if digits else math.nan
 
 
-def _checked(h: ImageHeader) -> ImageHeader:
-    """With orientation as `(2, 3)` unit vectors. Raises Unusable for a place that is none."""
-    if h.orientation.size == 0 or h.position.size == 0 or len(h.pixel_spacing_mm) < 2:
-        raise Unusable("without a position, an orientation or a pixel spacing", series_uid=h.series_uid)
-    orientation = h.orientation.reshape(2, 3)
-    if not (np.isfinite(orientation).all() and np.isfinite(h.position).all() and np.abs(h.position).max() < 1e5):
-        raise Unusable("of a position or orientation that is no number", series_uid=h.series_uid, damaged=True)
-    lengths = np.linalg.norm(orientation, axis=1)
-    if np.abs(lengths - 1).max() > 0.05 or abs(orientation[0] @ orientation[1]) > 0.05:
-        raise Unusable("of an orientation that is none", series_uid=h.series_uid, damaged=True)
-    if not all(math.isfinite(s) and 0 < s < 100 for s in h.pixel_spacing_mm):
-        raise Unusable("of a pixel spacing that is no positive number", series_uid=h.series_uid, damaged=True)
-    if not (math.isfinite(h.slope) and math.isfinite(h.intercept) and h.slope != 0):
-        raise Unusable("of a rescale that is no number", series_uid=h.series_uid, damaged=True)
-    return replace(h, orientation=orientation / lengths[:, None])
+def _place(f_orientation, f_position, f_spacing, series_uid: str) -> dict:
+    """Orientation as `(2, 3)` unit vectors, position and pixel spacing. Raises Unusable for a place that is none."""
+    if len(f_orientation) != 6 or len(f_position) != 3 or len(f_spacing) < 2:
+        raise Unusable("without a position, an orientation or a pixel spacing", series_uid=series_uid)
+    if not all(math.isfinite(v) for v in f_orientation) or not all(abs(v) < 1e5 for v in f_position):
+        raise Unusable("of a position or orientation that is no number", series_uid=series_uid, damaged=True)
+    a, b = f_orientation[:3], f_orientation[3:]
+    lengths = math.hypot(*a), math.hypot(*b)
+    if max(abs(length - 1) for length in lengths) > 0.05 or abs(sum(x * y for x, y in zip(a, b, strict=True))) > 0.05:
+        raise Unusable("of an orientation that is none", series_uid=series_uid, damaged=True)
+    if not all(0 < s < 100 for s in f_spacing[:2]):
+        raise Unusable("of a pixel spacing that is no positive number", series_uid=series_uid, damaged=True)
+    return {
+        "orientation": np.array([[x / lengths[0] for x in a], [y / lengths[1] for y in b]]),
+        "position": np.array(f_position),
+        "pixel_spacing_mm": f_spacing[:2],
+    }
+
+
+def _rescale(slope: float, intercept: float, series_uid: str) -> dict:
+    """Values that are stated but empty count as none, what is no number otherwise raises Unusable."""
+    if not (math.isfinite(slope) and math.isfinite(intercept) and slope != 0):
+        raise Unusable("of a rescale that is no number", series_uid=series_uid, damaged=True)
+    return {"slope": slope, "intercept": intercept}
 
 
 def _frames(dataset: pydicom.Dataset, top: _Fields, stated: int, common: dict) -> list[ImageHeader]:
     """Every frame of an enhanced MR image, from its functional groups."""
+    series_uid = common["series_uid"]
+    if stated > MAXIMUM_FRAMES:
+        raise Unusable("of more frames than a stack has", series_uid=series_uid)
+    stored = dataset.get_item(_TAGS["PerFrameFunctionalGroupsSequence"]).value
+    if isinstance(stored, bytes) and len(stored) > MAXIMUM_FRAME_BYTES * (stated + 16):
+        raise Unusable("of another number of frames than they describe", series_uid=series_uid, damaged=True)
     per_frame = dataset.PerFrameFunctionalGroupsSequence
-    if len(per_frame) != stated or stated > MAXIMUM_FRAMES:
-        raise Unusable("of another number of frames than they describe", series_uid=common["series_uid"], damaged=True)
+    if len(per_frame) != stated:
+        raise Unusable("of another number of frames than they describe", series_uid=series_uid, damaged=True)
     shared = dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
     found = []
     for number, groups in enumerate(per_frame):
@@ -367,29 +385,30 @@ def _frames(dataset: pydicom.Dataset, top: _Fields, stated: int, common: dict) -
         inversion = timing.numbers("InversionTimes")
         recovery = timing.text("InversionRecovery") == "YES"
         found.append(
-            _checked(
-                ImageHeader(
-                    **{**common, "sequence": ("IR",) if recovery else common["sequence"]},
-                    frame=number,
-                    frames=stated,
-                    orientation=_array(group("PlaneOrientationSequence").numbers("ImageOrientationPatient"), 6),
-                    position=_array(group("PlanePositionSequence").numbers("ImagePositionPatient"), 3),
-                    pixel_spacing_mm=measures.numbers("PixelSpacing")[:2],
-                    thickness_mm=measures.number("SliceThickness"),
-                    image_type=tuple(
-                        v.upper()
-                        for v in group("MRImageFrameTypeSequence").texts("FrameType") or top.texts("ImageType")
-                    ),
-                    instance_number=top.whole("InstanceNumber", 0),
-                    acquisition=content.whole("FrameAcquisitionNumber"),
-                    temporal=content.whole("TemporalPositionIndex"),
-                    time_s=_seconds(content.text("FrameAcquisitionDateTime") or top.text("ContentTime")),
-                    inversion_time_ms=inversion[0] if inversion else top.number("InversionTime"),
-                    trigger_time_ms=group("CardiacSynchronizationSequence").number("NominalCardiacTriggerDelayTime"),
-                    echo_time_ms=group("MREchoSequence").number("EffectiveEchoTime"),
-                    slope=_or(transform.number("RescaleSlope"), 1.0, stated=True),
-                    intercept=_or(transform.number("RescaleIntercept"), 0.0, stated=True),
-                )
+            ImageHeader(
+                **{**common, "sequence": ("IR",) if recovery else common["sequence"]},
+                frame=number,
+                frames=stated,
+                **_place(
+                    group("PlaneOrientationSequence").numbers("ImageOrientationPatient"),
+                    group("PlanePositionSequence").numbers("ImagePositionPatient"),
+                    measures.numbers("PixelSpacing"),
+                    series_uid,
+                ),
+                thickness_mm=measures.number("SliceThickness"),
+                image_type=tuple(
+                    v.upper() for v in group("MRImageFrameTypeSequence").texts("FrameType") or top.texts("ImageType")
+                ),
+                instance_number=top.whole("InstanceNumber", 0),
+                acquisition=content.whole("FrameAcquisitionNumber"),
+                temporal=content.whole("TemporalPositionIndex"),
+                time_s=_seconds(content.text("FrameAcquisitionDateTime") or top.text("ContentTime")),
+                inversion_time_ms=inversion[0] if inversion else top.number("InversionTime"),
+                trigger_time_ms=group("CardiacSynchronizationSequence").number("NominalCardiacTriggerDelayTime"),
+                echo_time_ms=group("MREchoSequence").number("EffectiveEchoTime"),
+                **_rescale(
+                    _stated(transform, "RescaleSlope", 1.0), _stated(transform, "RescaleIntercept", 0.0), series_uid
+                ),
             )
         )
     return found

@@ -7,6 +7,7 @@ archive nor a bomb in it can do harm. Names of members are never shown: archives
 import io
 import os
 import stat
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,13 +17,18 @@ from pathlib import Path
 import pydicom
 
 from scarnet.errors import InputError
+from scarnet.series.quiet import quiet
 
 #: More members than any study has; what is beyond is said to be too much, not searched for hours.
 MAXIMUM_MEMBERS = 200_000
 #: One file in memory. The largest cardiac objects (multi-frame cine) are a tenth of it.
 MAXIMUM_FILE_BYTES = 512 * 2**20
 #: Of one file before its pixels; the functional groups of a thousand frames take a few MB.
-MAXIMUM_HEADER_BYTES = 64 * 2**20
+MAXIMUM_HEADER_BYTES = 16 * 2**20
+#: Processor time for one header; one of a thousand frames takes less than one. What is made to take longer is left.
+MAXIMUM_HEADER_SECONDS = 2.5
+#: Files up to this size can do no harm: they are read without counting, which is faster.
+HARMLESS_BYTES = 2 * 2**20
 
 
 class TooLarge(ValueError):
@@ -38,9 +44,13 @@ class Member:
     name_in_archive: str = ""
 
     def open_header(self) -> io.BufferedIOBase:
-        """A seekable binary stream for reading a header; reading more than the limit raises TooLarge."""
-        raw = open(self.path, "rb", buffering=0) if self.archive is None else _member(self)
-        return io.BufferedReader(_Limited(raw, MAXIMUM_HEADER_BYTES), 1 << 16)
+        """A seekable binary stream for reading a header; reading more, or for longer, than the limits raises TooLarge."""
+        if self.archive is not None:
+            return io.BufferedReader(_Limited(_member(self), MAXIMUM_HEADER_BYTES), 1 << 16)
+        file = open(self.path, "rb")
+        if os.fstat(file.fileno()).st_size <= HARMLESS_BYTES:
+            return file
+        return io.BufferedReader(_Limited(file.detach(), MAXIMUM_HEADER_BYTES), 1 << 16)
 
     def read(self) -> bytes:
         """The whole file. Raises TooLarge."""
@@ -60,12 +70,12 @@ def _member(member: Member):
 
 
 class _Limited(io.RawIOBase):
-    """A raw stream that gives `limit` bytes in all, seeks included: an archive's seeks unpack again from the start."""
+    """A raw stream that gives `limit` bytes in all, for some seconds, seeks included: an archive's seeks unpack again from the start."""
 
     name = ""  # pydicom asks for it; names of members may be those of patients
 
     def __init__(self, raw, limit: int):
-        self._raw, self._left = raw, limit
+        self._raw, self._left, self._end = raw, limit, time.thread_time() + MAXIMUM_HEADER_SECONDS
 
     def readable(self) -> bool:
         return True
@@ -82,7 +92,7 @@ class _Limited(io.RawIOBase):
         return self._raw.tell()
 
     def readinto(self, buffer) -> int:
-        if self._left <= 0:
+        if self._left <= 0 or time.thread_time() > self._end:
             raise TooLarge("header too large")
         try:
             content = self._raw.read(min(len(buffer), self._left))
@@ -161,7 +171,7 @@ def _listed(dicomdir: Path) -> list[Path]:
     """
     root = dicomdir.parent.resolve()
     try:
-        with Member(dicomdir).open_header() as file:
+        with quiet(), Member(dicomdir).open_header() as file:
             records = pydicom.dcmread(file).DirectoryRecordSequence
         ids = [record.get("ReferencedFileID") for record in records]
     except Exception as error:  # pydicom raises many types; all mean the same to a user
@@ -171,11 +181,15 @@ def _listed(dicomdir: Path) -> list[Path]:
         parts = [parts] if isinstance(parts, str) else list(parts or ())
         if not parts:
             continue
-        file = root.joinpath(*map(str, parts))
-        if not file.exists():  # media of ISO 9660 show names in either case
-            file = root.joinpath(*(str(part).lower() for part in parts))
-        resolved = file.resolve()
-        if resolved.is_relative_to(root) and resolved.is_file():
+        try:
+            file = root.joinpath(*map(str, parts))
+            if not file.exists():  # media of ISO 9660 show names in either case
+                file = root.joinpath(*(str(part).lower() for part in parts))
+            resolved = file.resolve()
+            inside = resolved.is_relative_to(root) and resolved.is_file()
+        except (ValueError, OSError, RuntimeError):  # no path at all, or a circle of links
+            continue
+        if inside:
             found[resolved] = None
     if not found:
         raise InputError(

@@ -17,8 +17,9 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 
 from scarnet.errors import InputError
-from scarnet.series.header import ImageHeader, quiet
+from scarnet.series.header import ImageHeader
 from scarnet.series.members import MAXIMUM_FILE_BYTES, TooLarge
+from scarnet.series.quiet import quiet
 
 
 def read_pixels(headers: Sequence[ImageHeader], where: Callable[[int], str]) -> tuple[np.ndarray, pydicom.Dataset]:

@@ -10,12 +10,13 @@ import pydicom
 from scarnet.errors import InputError, UsageError
 from scarnet.series.checks import check_geometry, check_pixels, content_sha256
 from scarnet.series.geometry import SLICE_SPACING_RTOL, StackGeometry
-from scarnet.series.header import ImageHeader, Unusable, quiet, read_headers
+from scarnet.series.header import ImageHeader, Unusable, read_headers
 from scarnet.series.judge import FULL_STACK, Verdict, judge, ranked, with_reconstruction
 from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
 from scarnet.series.members import Member, members
 from scarnet.series.names import Kind, View
 from scarnet.series.pixels import read_pixels
+from scarnet.series.quiet import quiet
 from scarnet.series.reconstruction import decide, from_image
 from scarnet.series.stacks import Stack, group_into_stacks
 
