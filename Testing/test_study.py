@@ -191,6 +191,38 @@ def test_tags_that_the_image_contradicts_are_said(hearts, tmp_path):
     assert np.array_equal(series.image, truth.series.image)
 
 
+def test_what_neither_tags_nor_image_say_is_asked_for(hearts, tmp_path):
+    variant = Variant(
+        "u", vendor=GE, offset=2900, states_offset=False, description="SAX delayed", removed=("ImageType",)
+    )
+    truth = write_study(variant, tmp_path / "s", hearts)
+    series = read_lge(truth.path)
+    assert series.reconstruction == Reconstruction.UNKNOWN and any("--reconstruction" in w for w in series.warnings)
+    said = read_lge(truth.path, reconstruction=Reconstruction.PSIR)
+    assert said.reconstruction == Reconstruction.PSIR and not any("--reconstruction" in w for w in said.warnings)
+
+
+def test_images_that_are_inverted_or_compressed_with_loss_are_said(hearts, tmp_path):
+    lying = {"PhotometricInterpretation": "MONOCHROME1", "LossyImageCompression": "01"}
+    truth = write_study(Variant("u", lying=lying, others=()), tmp_path / "s", hearts)
+    text = " ".join(read_lge(truth.path).warnings)
+    assert "MONOCHROME1" in text and "with loss" in text
+
+
+def test_values_beyond_the_stated_bits_are_said(hearts, tmp_path):
+    truth = write_study(Variant("u", lying={"BitsStored": 12, "HighBit": 11}, others=()), tmp_path / "s", hearts)
+    assert any("exceed the 12 bits" in w for w in read_lge(truth.path).warnings)
+
+
+@pytest.mark.parametrize("name", ["zip", "philips-enhanced"])
+def test_no_dicom_output_without_one_file_a_slice(hearts, tmp_path, name):
+    from scarnet.export.dicom_source import source_images
+
+    series = read_lge(write_study(named(name), tmp_path / "s", hearts).path)
+    with pytest.raises(InputError, match="one slice each"):
+        source_images(series)
+
+
 @pytest.mark.parametrize("vendor", ["ge", "philips-enhanced"])
 def test_the_command_writes_a_vendors_study_with_its_truth(tmp_path, vendor, monkeypatch):
     result = run("phantom", "--vendor", vendor, "-o", tmp_path / "out")

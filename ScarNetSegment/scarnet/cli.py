@@ -35,6 +35,11 @@ class PaperSize(str, Enum):
     LETTER = "letter"
 
 
+class Images(str, Enum):
+    MAGNITUDE = "magnitude"
+    PSIR = "psir"
+
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
 Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -44,6 +49,9 @@ Spacing = Annotated[
 ]
 Stack = Annotated[
     Optional[int], typer.Option("--series", help="Number of a stack in 'scarnet series list'; default: the best.")
+]
+Said = Annotated[
+    Optional[Images], typer.Option("--reconstruction", help="What the images are, where tags and image do not tell.")
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
@@ -99,6 +107,12 @@ def _numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | Non
     return values
 
 
+def _said(images: Images | None):
+    from scarnet.series import Reconstruction
+
+    return None if images is None else Reconstruction(images.value)
+
+
 def _folds(text: str | None) -> list[int] | None:
     if text is None:
         return None
@@ -147,6 +161,7 @@ def segment(
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
     spacing: Spacing = None,
     series: Stack = None,
+    reconstruction: Said = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
@@ -166,6 +181,7 @@ def segment(
         center=center,
         spacing=_numbers(spacing, "--spacing", 3),
         stack=series,
+        reconstruction=reconstruction,
         density=density,
         flips=flips,
         with_report=not no_report,
@@ -185,6 +201,7 @@ def _segment(
     center=None,
     spacing=None,
     stack=None,
+    reconstruction=None,
     density,
     flips=None,
     with_report=True,
@@ -203,7 +220,7 @@ def _segment(
 
     parameters = QuantificationParameters(density, insertion)
     check_writable(output)
-    series = read_lge(input, spacing_mm=spacing, stack=stack)
+    series = read_lge(input, spacing_mm=spacing, stack=stack, reconstruction=_said(reconstruction))
     if with_dicom:
         check_dicom_output(series)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -237,6 +254,7 @@ def measure(
     volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
     output: Output,
     series_number: Stack = None,
+    reconstruction: Said = None,
     scar: Annotated[Optional[str], typer.Option(help="Name (label map: value) of the scar segment.")] = None,
     myocardium: Annotated[
         Optional[str], typer.Option(help="Name (label map: value) of the myocardium segment.")
@@ -260,7 +278,12 @@ def measure(
 
     parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
     check_writable(output)
-    series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3), stack=series_number)
+    series = read_lge(
+        volume,
+        spacing_mm=_numbers(spacing, "--spacing", 3),
+        stack=series_number,
+        reconstruction=_said(reconstruction),
+    )
     if dicom:
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)

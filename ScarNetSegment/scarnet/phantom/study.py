@@ -177,6 +177,8 @@ def _slices(variant: Variant, heart: Phantom, uid: _Uids, kind: str, time: int, 
         ds.SeriesInstanceUID = uid(series)
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid(f"{series} {n} {again}")
         ds.StudyInstanceUID, ds.FrameOfReferenceUID = uid("study"), uid("frame of reference")
+        if variant.frames_of_reference:
+            ds.FrameOfReferenceUID = uid(f"frame of reference {series} {n}")
         ds.SeriesNumber = first_number + (n if variant.layout == "slices" else 0)
         ds.InstanceNumber, ds.AcquisitionNumber = n + 1, n + 1
         ds.AcquisitionTime = ds.ContentTime = f"1{time}{20 + 20 * again:02d}{k:02d}"

@@ -38,6 +38,7 @@ class Variant:
         removed: elements that were taken out; description: another series description.
         truncated: bytes cut from the end of slice 3. container: "folder", "zip", "dicomdir", "plain" (no extensions, deep
             folders), "raw" (no preamble).
+        frames_of_reference: one for each slice, as careless anonymisation leaves them.
         refused: a part of the sentence with which the study must be refused, where it must be.
         warned: a part of a warning that must come with it.
         reconstruction: what must be found, where it is not what was simulated.
@@ -69,6 +70,7 @@ class Variant:
     container: str = "folder"
     without_lge: bool = False
     studies: int = 1
+    frames_of_reference: bool = False
     refused: str | None = None
     warned: str | None = None
     reconstruction: str | None = None
@@ -153,6 +155,12 @@ ZOO = (
     Variant("no-lge", without_lge=True, others=ALL, refused="No LGE short-axis stack"),
     Variant("long-axes-only", without_lge=True, others=("lax", "lax2"), refused="No LGE short-axis stack"),
     Variant("two-studies", studies=2, refused="different studies"),
+    Variant(
+        "frame-of-reference-per-slice",
+        layout="slices",
+        frames_of_reference=True,
+        refused="different frames of reference",
+    ),
     Variant("one-slice", missing=(0, 1, 2, *range(4, 20)), others=(), refused="1 slice only"),
     Variant("truncated-pixels", truncated=2000, refused="truncated"),
     Variant("zero-spacing", lying={"PixelSpacing": [0, 0]}, others=(), refused="pixel spacing"),
@@ -163,9 +171,7 @@ ZOO = (
     Variant("wrong-bits", lying={"BitsStored": 99}, others=(), refused="impossible bits"),
     Variant("colour", lying={"SamplesPerPixel": 3}, others=(), refused="in colour"),
     Variant("all-damaged", lying={"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, others=(), refused="orientation"),
-    Variant(
-        "lying-frames", layout="enhanced", lying={"NumberOfFrames": 100}, others=(), refused="number of frames"
-    ),
+    Variant("lying-frames", layout="enhanced", lying={"NumberOfFrames": 100}, others=(), refused="number of frames"),
     Variant("thin-volume", squeeze=0.15, others=(), refused="3-D volume"),
 )
 

@@ -22,12 +22,15 @@ from scarnet.series.members import MAXIMUM_FILE_BYTES, TooLarge
 from scarnet.series.quiet import quiet
 
 
-def read_pixels(headers: Sequence[ImageHeader], where: Callable[[int], str]) -> tuple[np.ndarray, pydicom.Dataset]:
-    """float32 `[slice, row, column]` after rescale, and the data set of the first. `where(k)` names slice k in errors.
+def read_pixels(
+    headers: Sequence[ImageHeader], where: Callable[[int], str]
+) -> tuple[np.ndarray, pydicom.Dataset, list[int]]:
+    """float32 `[slice, row, column]` after rescale, the data set of the first, and the slices whose stored values
+    exceed the bits that their header states (what is beyond is cut off on decoding). `where(k)` names slice k in errors.
 
     Raises InputError when pixels are missing, cannot be decoded, or are not as many as the headers state.
     """
-    pictures, first, opened = [], None, (None, None, None)
+    pictures, exceeding, first, opened = [], [], None, (None, None, None)
     with quiet():
         for k, header in enumerate(headers):
             try:
@@ -36,6 +39,8 @@ def read_pixels(headers: Sequence[ImageHeader], where: Callable[[int], str]) -> 
                     opened = (header.member, content, pydicom.dcmread(io.BytesIO(content), force=True))
                 first = first or opened[2]
                 _check_sizes(opened[2], header, where(k))
+                if _exceeds_bits(opened[2], header):
+                    exceeding.append(k)
                 pictures.append(_rescaled(_decoded(opened[2], header, opened[1]), header, where(k)))
             except InputError:
                 raise
@@ -48,7 +53,7 @@ def read_pixels(headers: Sequence[ImageHeader], where: Callable[[int], str]) -> 
                     f"{where(k)} holds pixels that cannot be decoded ({type(error).__name__}); export it again, "
                     "uncompressed."
                 ) from error
-    return np.stack(pictures), first
+    return np.stack(pictures), first, exceeding
 
 
 def _check_sizes(dataset: pydicom.Dataset, header: ImageHeader, where: str) -> None:
@@ -68,6 +73,17 @@ def _check_sizes(dataset: pydicom.Dataset, header: ImageHeader, where: str) -> N
     size = codestream_size(frame)
     if len(frame) > 2 * frame_bytes + 65536 or size not in (None, (header.rows, header.columns)):
         raise InputError(f"{where} holds a compressed picture of another size than its header states; export it again.")
+
+
+def _exceeds_bits(dataset: pydicom.Dataset, header: ImageHeader) -> bool:
+    """Of uncompressed unsigned values."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
+    if header.signed or header.bits_stored == header.bits_allocated or syntax.is_compressed:
+        return False
+    kind = np.dtype(f"{'<' if syntax.is_little_endian else '>'}u{header.bits_allocated // 8}")
+    count = header.rows * header.columns
+    values = np.frombuffer(dataset.PixelData, kind, count, header.frame * count * kind.itemsize)
+    return bool((values >> header.bits_stored).any())
 
 
 def codestream_size(frame: bytes) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ _MAGNITUDE_TYPES = {"M", "MAG", "MAGNITUDE", "M_IR", "M_FFE", "M_SE"}
 
 UNKNOWN_RECONSTRUCTION = (
     "Neither the headers nor the image say whether these are magnitude or phase-sensitive (PSIR) images: scar in % by "
-    "thresholds that need a true zero, such as FWHM, may be off. Check the series on the scanner."
+    "thresholds that need a true zero, such as FWHM, may be off. State it with --reconstruction."
 )
 
 

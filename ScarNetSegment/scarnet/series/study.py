@@ -85,7 +85,7 @@ def _looked_at(stack: Stack, verdict: Verdict) -> Verdict:
         return verdict
     middle = len(stack.slices) // 2
     try:
-        pictures, _ = read_pixels(stack.slices[max(middle - 1, 0) : middle + 2], str)
+        pictures, *_ = read_pixels(stack.slices[max(middle - 1, 0) : middle + 2], str)
     except InputError:
         return verdict  # said when the stack is used
     return with_reconstruction(verdict, from_image(pictures)[0])
@@ -108,6 +108,11 @@ def choose(study: Study, number: int | None = None) -> int:
         stack, verdict = max(study.stacks, key=lambda pair: len(pair[0].slices))
         if len(study.stacks) == 1:
             raise InputError(f"The stack found cannot be used: {verdict.reason}; choose the LGE short-axis series.")
+        if any(v.usable for _, v in judge(group_into_stacks(_in_one_frame(study)))):
+            raise InputError(
+                "The slices state different frames of reference, so that nothing says where they lie to one another, as after an "
+                "anonymisation that renews UIDs image by image; export the study again with UIDs renewed consistently."
+            )
         raise InputError(
             f"No LGE short-axis stack among {len(study.stacks)} stacks; the largest is {verdict.reason}. "
             "See 'scarnet series list'."
@@ -119,6 +124,12 @@ def choose(study: Study, number: int | None = None) -> int:
             "folder, or choose a stack of 'scarnet series list' with --series."
         )
     return 0
+
+
+def _in_one_frame(study: Study) -> list[ImageHeader]:
+    """Pictures of single-slice stacks as if they stated one frame of reference."""
+    singles = [stack.first for stack, _ in study.stacks if len(stack.slices) == 1]
+    return [replace(header, frame_of_reference_uid="") for header in singles]
 
 
 def load(study: Study, index: int, *, name: str = "") -> LgeSeries:
@@ -184,19 +195,24 @@ def assemble(stack: Stack, *, name: str = "") -> LgeSeries:
     except ValueError as error:
         raise InputError(f"{where}: {error} Export the series again.") from error
     check_geometry(geometry, where)
-    image, dataset = read_pixels(
+    image, dataset, exceeding = read_pixels(
         stack.slices, lambda k: f"Slice {k + 1} of the stack (series {stack.slices[k].series_number})"
     )
     check_pixels(image, where)
     reconstruction, offset, doubt = decide(first, image)
     notes = [doubt] if doubt else []
+    if exceeding:
+        notes.append(
+            f"Values of {len(exceeding)} slices exceed the {first.bits_stored} bits that the headers state, and were cut off: the "
+            "pictures may be damaged."
+        )
     if offset:
         image = image - np.float32(offset)
         notes.append(
             f"The values are stored with an offset of {offset} that the file does not state; it was taken away, so that zero "
             "is no signal."
         )
-    notes += _image_notes(stack, geometry, image)
+    notes += _geometry_notes(stack, geometry) + _image_notes(image, dataset)
     return LgeSeries(
         image=image,
         geometry=geometry,
@@ -213,7 +229,7 @@ def _perpendicular(axis: np.ndarray, to: np.ndarray) -> np.ndarray:
     return rest / np.linalg.norm(rest)
 
 
-def _image_notes(stack: Stack, geometry: StackGeometry, image: np.ndarray) -> list[str]:
+def _geometry_notes(stack: Stack, geometry: StackGeometry) -> list[str]:
     notes = []
     steps = np.diff(geometry.slice_positions_mm)
     if steps.max() > steps.min() * (1 + SLICE_SPACING_RTOL) + 0.05:
@@ -228,17 +244,22 @@ def _image_notes(stack: Stack, geometry: StackGeometry, image: np.ndarray) -> li
             f"Slice {int(aside.argmax()) + 1} lies {aside.max():.0f} mm beside the line through the others: it was planned so, "
             "or its position is damaged."
         )
-    flat = [k + 1 for k in range(len(image)) if image[k].min() == image[k].max()]
-    if flat:
-        notes.append(f"Slice {', '.join(map(str, flat))} is constant: its picture is missing.")
     times = stack.inversion_time_range_ms
     if times and times[1] - times[0] > 60:
         notes.append(f"The inversion time varies from {times[0]:.0f} to {times[1]:.0f} ms between slices.")
-    stored = (image - stack.first.intercept) / stack.first.slope if len({s.slope for s in stack.slices}) == 1 else None
-    if stored is not None and stored.max() >= 2.0**stack.first.bits_stored * 1.001 and not stack.first.signed:
-        notes.append(
-            f"Values exceed the {stack.first.bits_stored} bits that the header states; the picture may be damaged."
-        )
+    return notes
+
+
+def _image_notes(image: np.ndarray, dataset: pydicom.Dataset) -> list[str]:
+    notes = []
+    flat = [k + 1 for k in range(len(image)) if image[k].min() == image[k].max()]
+    if flat:
+        notes.append(f"Slice {', '.join(map(str, flat))} is constant: its picture is missing.")
+    with quiet():
+        if str(dataset.get("LossyImageCompression", "")) == "01":
+            notes.append("The images were compressed with loss: thin scar may be blurred.")
+        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+            notes.append("The images are stored inverted (MONOCHROME1): scar is dark in them, and may not be found.")
     return notes
 
 
