@@ -137,6 +137,11 @@ def test_any_obliquity_comes_back_exactly(hearts, tmp_path_factory, turn, flip, 
         ("DESCRIPTION", Kind.UNKNOWN),
         ("Femur model", Kind.UNKNOWN),
         ("", Kind.UNKNOWN),
+        ("de_tfi_sa", Kind.LGE),
+        ("perfusion de stress", Kind.PERFUSION),
+        ("cine de 4 camaras", Kind.CINE),
+        ("dark blood LGE", Kind.LGE),
+        ("LGE post stress", Kind.LGE),
     ],
 )
 def test_names_of_series(name, kind):

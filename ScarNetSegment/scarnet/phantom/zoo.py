@@ -109,6 +109,14 @@ ZOO = (
     ),
     Variant("no-word-magnitude", images="magnitude", description="LGE", removed=("ImageType", "ProtocolName")),
     Variant("both-without-a-word", images="both", layout="together", description="LGE SAX", removed=("ImageType",)),
+    Variant(
+        "both-named-psir",
+        vendor=GE,
+        images="both",
+        layout="together",
+        description="PSMDE SAX",
+        removed=("ImageType",),
+    ),
     # Geometry.
     Variant("base-first", order="base first"),
     Variant("mixed-order", order="mixed"),

@@ -34,42 +34,37 @@ class View(str, Enum):
     UNKNOWN = "unknown"
 
 
-# Words are what stands between anything that is no letter or digit; the first kind that fits is taken, the surest first.
+# The first kind that fits is taken, the surest first. "de" alone is a word of French, Spanish and Portuguese: it means delayed
+# enhancement only where vendors put it, at the start.
 _KINDS = (
     (
         Kind.TI_SCOUT,
-        r"ti.?scout|scout.?ti|look.?locker|\bll\b|ti.?finder|cine.?ir|null.?point|ti.?kurve|ti.?mapping|bull?seye.?ti",
+        r"ti.?scout|scout.?ti|look.?locker|\bll\b|ti.?finder|cine.?ir|null.?point|ti.?kurve|ti.?mapping",
     ),
-    (
-        Kind.LOCALIZER,
-        r"locali[sz]|\bloc\b|scout|survey|3.?plane|plan.?scan|rep[eé]rage|localizador|\bspiel|ロケータ|定位",
-    ),
-    (
-        Kind.T1_MAP,
-        r"t1.?map|molli|shmolli|sasha|smart1|\becv\b|t1.?kart|t1.?cartog|t1star|mapa.?t1|mappa.?t1",
-    ),
+    (Kind.LOCALIZER, r"locali[sz]|\bloc\b|scout|survey|3.?plane|plan.?scan|rep[eé]rage|localizador|ロケータ|定位"),
+    (Kind.T1_MAP, r"t1.?map|molli|shmolli|sasha|smart1|\becv\b|t1.?kart|t1.?cartog|t1star|mapa.?t1|mappa.?t1"),
     (Kind.T2_MAP, r"t2.?map|t2.?star|t2\*|t2.?kart|t2prep|gra?se|mapa.?t2|mappa.?t2|t2.?マップ"),
     (Kind.T1_MAP, r"\bmap\b|マップ"),
-    (Kind.PERFUSION, r"perf|first.?pass|stress|dynamic.?sa|\brest\b|灌注|パーフュージョン"),
-    (Kind.FLOW, r"flow|venc|\bpc\b|qflow|phase.?contrast|fluss|flux|flujo|flusso|流速|フロー"),
     (
         Kind.LGE,
-        r"lge|\bde\b|\bdes\b|de[-_ ]?(?:mri|cmr|mr)\b|delayed|del.?enh|2ddel|late.?(?:gad|enh|gd)|\bmde\b|psmde|psir|"
-        r"viab|late.?contrast|sp[aä]t.?(?:aufn|enh|kontr)|late.?enh|rehaussement|\brt\b.?tardi|tardif|realce.?tard|"
-        r"impregna|\bmyo.?de\b|overview.?(?:tfi|ir)|narbe|cicatri|sen.?kontrast|遅延|延迟|延遲|心肌活性|\bpost.?gd\b",
+        r"lge|\bde[- ]?(?:mri?|cmr)\b|delayed|del.?enh|2ddel|late.?(?:gad|enh|gd)|\bmde\b|psmde|psir|viab|late.?contrast|"
+        r"sp[aä]t.?(?:aufn|enh|kontr)|rehaussement|tardif|realce.?tard|impregna|\bmyo.?de\b|overview.?(?:tfi|ir)|"
+        r"^ ?de\b|\bde (?:overview|tfi|trufi|tfl)|narbe|cicatri|sen.?kontrast|遅延|延迟|延遲|心肌活性|\bpost.?gd\b",
     ),
+    (Kind.PERFUSION, r"perf|first.?pass|stress|dynamic.?sa|\brest\b|灌注|パーフュージョン"),
+    (Kind.FLOW, r"flow|venc|\bpc\b|qflow|phase.?contrast|fluss|flux|flujo|flusso|流速|フロー"),
     (Kind.T2_WEIGHTED, r"stir|\bt2w?\b|edema|oedema|[oö]dem|black.?blood|\bdb\b|haste|\btirm\b|triple.?ir|水肿|浮腫"),
     (Kind.CINE, r"cine|trufi|\bssfp\b|fiesta|b.?ffe|bffe|\btfe?_?bh\b|balanced|kino|funktion|シネ|电影"),
 )
 _VIEWS = (
     (
         View.SHORT_AXIS,
-        r"\bsax\d*\b|\bsa\b|\bsa\d+\b|shax|\bshrt|short.?ax|\bsho.?ax|kurz.?achs|\bka\b|kleine.?achse|petit.?axe|\bpa\b|eje.?corto|"
+        r"\bsax\d*\b|\bsa\b|\bsa\d+\b|shax|\bshrt|short.?ax|\bsho.?ax|kurz.?achs|\bka\b|kleine.?achse|petit.?axe|eje.?corto|"
         r"eixo.?curto|\bec\b|asse.?corto|corte.?corto|korte.?as|kortax|kort.?axel|短軸|短轴|左室短軸",
     ),
     (
         View.LONG_AXIS,
-        r"\blax\d*\b|\bla\b|long.?ax|\b[234].?(?:ch|c|chamber|kammer|kam|cav|cam|cham|rum)\w*\b|\bv?hla\b|\bvla\b|\blvot\b|\brvot\b|"
+        r"\blax\d*\b|long.?ax|\b[234].?(?:ch|c|chamber|kammer|kam|cav|cam|cham|rum)\w*\b|\bv?hla\b|\bvla\b|\blvot\b|\brvot\b|"
         r"lang.?achs|grand.?axe|eje.?largo|eixo.?longo|asse.?lungo|lange.?as|4腔|四腔|二腔|三腔|長軸|长轴",
     ),
     (View.OTHER, r"axial|\bax\b|\btra\b|transv|coron|\bcor\b|sagit|\bsag\b|aorta|pulmo|\bpv\b|thorax"),
@@ -77,7 +72,7 @@ _VIEWS = (
 
 
 def _spread(words: str) -> str:
-    """Underscores, hyphens and the like as spaces, and a space between lower-case runs stays as it is."""
+    """Lower case, with spaces for underscores, hyphens and the like."""
     return re.sub(r"[_\-./\\:+,;()\[\]]+", " ", words.lower())
 
 

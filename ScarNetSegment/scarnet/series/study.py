@@ -17,7 +17,7 @@ from scarnet.series.members import Member, members
 from scarnet.series.names import Kind, View
 from scarnet.series.pixels import read_pixels
 from scarnet.series.quiet import quiet
-from scarnet.series.reconstruction import decide, from_image
+from scarnet.series.reconstruction import decide
 from scarnet.series.stacks import Stack, group_into_stacks
 
 #: Acquisition facts that identify nobody.
@@ -66,7 +66,9 @@ def study_of(found: list[Member]) -> Study:
     if not headers:
         what = _counted(left_out) or "it is empty"
         raise InputError(f"No MR images with a position were found ({what}); choose the folder of the LGE series.")
-    judged = [(stack, _looked_at(stack, verdict)) for stack, verdict in judge(group_into_stacks(headers))]
+    judged = judge(group_into_stacks(headers))
+    rivals = sum(verdict.usable for _, verdict in judged) > 1
+    judged = [(stack, _looked_at(stack, verdict, rivals)) for stack, verdict in judged]
     return Study(
         stacks=tuple(ranked(judged)),
         files=len(found),
@@ -79,16 +81,20 @@ def _counted(reasons: dict[str, int]) -> str:
     return ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
 
 
-def _looked_at(stack: Stack, verdict: Verdict) -> Verdict:
-    """A usable stack whose tags do not say magnitude or phase-sensitive is asked for three of its pictures."""
-    if not verdict.usable or verdict.reconstruction != Reconstruction.UNKNOWN:
+def _looked_at(stack: Stack, verdict: Verdict, rivals: bool) -> Verdict:
+    """The verdict of a usable stack once three of its pictures were asked for magnitude or phase-sensitive.
+
+    Where tags say nothing, and where there are several stacks: names often call both images of a pair PSIR.
+    """
+    if not verdict.usable or not (rivals or verdict.reconstruction == Reconstruction.UNKNOWN):
         return verdict
     middle = len(stack.slices) // 2
+    some = stack.slices[max(middle - 1, 0) : middle + 2]
     try:
-        pictures, *_ = read_pixels(stack.slices[max(middle - 1, 0) : middle + 2], str)
+        pictures, *_ = read_pixels(some, str)
     except InputError:
         return verdict  # said when the stack is used
-    return with_reconstruction(verdict, from_image(pictures)[0])
+    return with_reconstruction(verdict, decide(some[0], pictures)[0])
 
 
 def choose(study: Study, number: int | None = None) -> int:
