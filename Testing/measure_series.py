@@ -50,6 +50,7 @@ def hostile(folder: Path, tries: int = 300) -> None:
     for name in names:
         truth = write_study(named(name), folder / name, hearts)
         files = [truth.path] if truth.path.is_file() else sorted(p for p in truth.path.iterdir() if p.is_file())
+        usual = set(read_lge(truth.path).warnings)
         for _ in range(tries // len(names)):
             file = files[rng.integers(len(files))]
             content = file.read_bytes()
@@ -63,16 +64,14 @@ def hostile(folder: Path, tries: int = 300) -> None:
             started = time.process_time()
             try:
                 series = read_lge(truth.path)
-                same = series.image.shape == truth.series.image.shape and np.array_equal(
-                    series.image, truth.series.image
-                )
-                ends[
-                    "read, nothing changed"
-                    if same
-                    else "read, changed, with a warning"
-                    if series.warnings
-                    else "read, changed, without a warning (pixels or numbers within what is plausible)"
-                ] += 1
+                same = np.array_equal(series.image, truth.series.image)
+                if same and series.geometry.matches(truth.series.geometry):
+                    ends["read as it was written"] += 1
+                elif set(series.warnings) - usual:
+                    ends["read, changed, with a warning"] += 1
+                else:
+                    moved = not series.geometry.matches(truth.series.geometry)
+                    ends[f"read, {'MOVED' if moved else 'pixels changed'}, without a warning"] += 1
             except InputError:
                 ends["refused in one line"] += 1
             except Exception as error:
