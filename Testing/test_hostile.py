@@ -215,12 +215,15 @@ def start_of(file):
     return content[: 132 + 12 + struct.unpack_from("<I", content, 140)[0]], content
 
 
+EXPLICIT = b"1.2.840.10008.1.2.1"
+
+
 def bombs(plain, folder):
     """Small files that would become large, by name."""
     first = sorted(plain.path.iterdir())[0]
     meta, content = start_of(first)
     rest = content[len(meta) :]
-    huge = 400 * 2**20
+    huge = 1500 * 2**20
     bomb = element(0x0009, 0x1001, b"OB", huge)
     made = {}
 
@@ -230,9 +233,16 @@ def bombs(plain, folder):
         made[name] = folder / name
 
     packed = zlib.compressobj(9, wbits=-15)
-    deflated = packed.compress(bomb) + b"".join(packed.compress(bytes(2**20)) for _ in range(400)) + packed.flush()
-    syntax = b"1.2.840.10008.1.2.1"
-    put("deflate", _with_syntax(meta, syntax, b"1.2.840.10008.1.2.1.99") + deflated)
+    deflated = packed.compress(bomb) + packed.flush(zlib.Z_FULL_FLUSH)
+    megabyte = packed.compress(bytes(2**20)) + packed.flush(
+        zlib.Z_FULL_FLUSH
+    )  # stands alone, so that it can be repeated
+    deflated += megabyte * 1500 + packed.flush()
+    put("deflate", _with_syntax(meta, EXPLICIT, b"1.2.840.10008.1.2.1.99") + deflated)
+    long_meta = _with_syntax(
+        meta, syntax, b"1.2.840.10008.1.2.1.99", before=b"\2\0\2\1OB\0\0" + struct.pack("<I", 9000) + bytes(9000)
+    )
+    put("deflate behind long meta information", long_meta + deflated)
     put("lying length", meta + element(0x0009, 0x1001, b"OB", 0xFFFFFFF0) + rest)
     put("lying length of a text", meta + element(0x0008, 0x0008, b"UT", 0xFFFFFFF0) + rest)
     nested = (
@@ -242,9 +252,9 @@ def bombs(plain, folder):
     )
     put("nested", nested)
     for name, member in (
-        ("zip of zeros", lambda f: f.write(bytes(128) + b"DICM") and _zeros(f, 300)),
-        ("zip of an element", lambda f: f.write(meta + bomb) and _zeros(f, 300)),
-        ("zip of pixels", lambda f: f.write(content[:-30000]) and _zeros(f, 600)),
+        ("zip of zeros", lambda f: f.write(bytes(128) + b"DICM") and _zeros(f, 100)),
+        ("zip of an element", lambda f: f.write(meta + bomb) and _zeros(f, 100)),
+        ("zip of pixels", lambda f: f.write(content[:-30000]) and _zeros(f, 100)),
     ):
         with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             with archive.open("image", "w", force_zip64=True) as file:
@@ -253,13 +263,13 @@ def bombs(plain, folder):
     return made
 
 
-def _with_syntax(meta, old, new):
-    """File meta information with another transfer syntax, its lengths put right."""
+def _with_syntax(meta, old, new, before=b""):
+    """File meta information with another transfer syntax, its lengths put right, `before` it an element that lies about it."""
     new += b"\0" * (len(new) % 2)
     at = meta.index(b"\x02\x00\x10\x00UI")
     (length,) = struct.unpack_from("<H", meta, at + 6)
     (total,) = struct.unpack_from("<I", meta, 140)
-    changed = meta[: at + 6] + struct.pack("<H", len(new)) + new + meta[at + 8 + length :]
+    changed = meta[:at] + before + meta[at : at + 6] + struct.pack("<H", len(new)) + new + meta[at + 8 + length :]
     return changed[:140] + struct.pack("<I", total + len(new) - length) + changed[144:]
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import pydicom
 
 from scarnet.errors import InputError
+from scarnet.series.assemble import identity
 from scarnet.series.header import Unusable, read_headers
 from scarnet.series.lge import LgeSeries, Reconstruction
 from scarnet.series.members import Member
 from scarnet.series.quiet import quiet
 from scarnet.series.reconstruction import from_tags
 from scarnet.series.stacks import ORIENTATION_TOLERANCE, SAME_POSITION_MM
-from scarnet.series.study import choose, identity, load, read_study
+from scarnet.series.study import choose, load, read_study
 
 
 def is_dicom(path: Path) -> bool:

@@ -7,20 +7,25 @@ C.7.6.2 Image Plane, C.7.6.16 Multi-frame Functional Groups, C.8.3.1 MR Image, C
 
 import math
 import re
+import struct
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 
-from scarnet.series.members import MAXIMUM_FILE_BYTES, Member, TooLarge
+from scarnet.series.members import Member, TooLarge
 
 #: Larger than the matrix of any cardiac MR image; a header that states more lies, and would be given the memory.
 MAXIMUM_MATRIX = 2048
 #: Frames of one object that are described one by one, whole-heart cine has some 500; and bytes to describe each.
 MAXIMUM_FRAMES, MAXIMUM_FRAME_BYTES = 1024, 4096
+
+#: Of a deflated data set, pixels included.
+MAXIMUM_INFLATED_BYTES = 128 * 2**20
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _KEYWORDS = (
@@ -136,31 +141,48 @@ def read_headers(member: Member) -> list[ImageHeader]:
 
 
 def _check_start(file) -> bool:
-    """Whether to read without a preamble. Raises Unusable for what is no DICOM, or a bomb."""
+    """Whether to read without a preamble. Raises Unusable for what is no DICOM, or TooLarge for a bomb."""
     start = file.read(4096)
-    file.seek(0)
-    if start[128:132] != b"DICM":
-        # Old archives write data sets without preamble; they begin with group 0002 or 0008.
-        if len(start) > 140 and start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00":
-            return True
+    force = start[128:132] != b"DICM"
+    # Old archives write data sets without preamble; they begin with group 0002 or 0008.
+    if force and not (len(start) > 140 and start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00"):
         raise Unusable("not DICOM")
-    if _DEFLATED.encode() in start:
-        _check_deflated(file)
-        file.seek(0)
-    return False
+    offset = 0 if force else 132
+    if _stated_syntax(start, offset) in (None, _DEFLATED):
+        _check_deflated(file, offset)
+    file.seek(0)
+    return force
 
 
-def _check_deflated(file) -> None:
+def _stated_syntax(start: bytes, place: int) -> str | None:
+    """Transfer syntax in the file meta information (PS3.10 7.1) from `place`, None where it does not end within `start`."""
+    syntax = ""
+    while place + 12 <= len(start):
+        group, number, vr, length = struct.unpack_from("<HH2sH", start, place)
+        if group != 2:
+            return syntax
+        place += 8
+        if vr in (b"OB", b"UN", b"OW", b"SQ", b"UT"):
+            (length,) = struct.unpack_from("<I", start, place)
+            place += 4
+        if number == 0x10:
+            syntax = start[place : place + length].decode("latin-1").strip(" \0")
+        place += length
+    return None
+
+
+def _check_deflated(file, offset: int) -> None:
     """pydicom inflates the whole data set at once: how much that would be is counted first, in pieces."""
-    meta = pydicom.filereader.read_partial(file, stop_when=lambda *_: True).file_meta
-    offset = 132 + 12 + int(meta.FileMetaInformationGroupLength)
     file.seek(offset)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)  # stops where it ends
+    if str(meta.get("TransferSyntaxUID", "")) != _DEFLATED:
+        return
     inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while block := file.read(1 << 16):
         while block:
             size += len(inflate.decompress(block, 1 << 20))
             block = inflate.unconsumed_tail
-            if size > MAXIMUM_FILE_BYTES // 4:
+            if size > MAXIMUM_INFLATED_BYTES:
                 raise TooLarge("deflated")
 
 

@@ -46,10 +46,13 @@ _KIND_BY_TYPE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a stack is. `score` ranks usable stacks, larger first; `reason` is one sentence for the user."""
+    """What a stack is. `score` ranks usable stacks, larger first; `plane` says how the view is known, `reason` is the sentence
+    for the user.
+    """
 
     kind: Kind
     view: View
+    plane: str
     reconstruction: Reconstruction
     usable: bool
     score: float
@@ -164,7 +167,7 @@ def _verdict(stack: Stack, own_axis: np.ndarray | None) -> Verdict:
     reconstruction = from_tags(stack.first)
     refusal = refusal_of(stack, kind, view)
     if refusal:
-        return Verdict(kind, view, reconstruction, False, 0.0, refusal)
+        return Verdict(kind, view, how, reconstruction, False, 0.0, refusal)
     count, distance = len(stack.slices), stack.slice_distance_mm
     steps = np.diff(stack.positions_mm)
     equidistant = steps.max() <= steps.min() * (1 + SLICE_SPACING_RTOL) + 0.05
@@ -186,7 +189,7 @@ def _verdict(stack: Stack, own_axis: np.ndarray | None) -> Verdict:
         parts.append(f"not equidistant ({steps.min():.1f} to {steps.max():.1f} mm)")
     if stack.left_out:
         parts.append(f"{stack.left_out} earlier images of the same places left out")
-    return Verdict(kind, view, reconstruction, True, round(score, 3), "; ".join(parts))
+    return Verdict(kind, view, how, reconstruction, True, round(score, 3), "; ".join(parts))
 
 
 def refusal_of(stack: Stack, kind: Kind, view: View) -> str | None:
