@@ -240,7 +240,7 @@ def bombs(plain, folder):
     deflated += megabyte * 1500 + packed.flush()
     put("deflate", _with_syntax(meta, EXPLICIT, b"1.2.840.10008.1.2.1.99") + deflated)
     long_meta = _with_syntax(
-        meta, syntax, b"1.2.840.10008.1.2.1.99", before=b"\2\0\2\1OB\0\0" + struct.pack("<I", 9000) + bytes(9000)
+        meta, EXPLICIT, b"1.2.840.10008.1.2.1.99", before=b"\2\0\2\1OB\0\0" + struct.pack("<I", 9000) + bytes(9000)
     )
     put("deflate behind long meta information", long_meta + deflated)
     put("lying length", meta + element(0x0009, 0x1001, b"OB", 0xFFFFFFF0) + rest)
