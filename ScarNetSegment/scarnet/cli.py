@@ -372,6 +372,42 @@ def evaluate(
     typer.echo(json.dumps(summary, indent=2))
 
 
+@app.command("evaluate-methods")
+def evaluate_methods(
+    output: Output,
+    data: Annotated[
+        Optional[Path], typer.Argument(help="Folder of labelled patients, as for train; without: the simulated heart.")
+    ] = None,
+    folds: Folds = None,
+) -> None:
+    """Compare intensity methods (n-SD, FWHM, Otsu, ...) with experts' infarcts, or with a simulated one over noise."""
+    from scarnet.evaluation import methods
+    from scarnet.export.outputs import check_writable
+    from scarnet.export.tables import write_csv
+    from scarnet.files import replacing
+
+    check_writable(output)
+    if data is None:
+        rows = list(methods.contrast_curve())
+        write_csv(output / "contrast.csv", rows)
+        try:
+            with replacing(output / "contrast.svg") as part:
+                methods.draw_contrast_curve(rows, part)
+        except ImportError:
+            raise UsageError(
+                "contrast.csv is written; its figure needs one more package: pip install matplotlib."
+            ) from None
+        typer.echo(f"Written to {output}: contrast.csv, contrast.svg")
+        return
+    rows = methods.evaluate_methods(data, folds=_folds(folds))
+    summary = methods.summarise_methods(rows)
+    write_csv(output / "cases.csv", rows)
+    write_csv(output / "methods.csv", summary)
+    with replacing(output / "methods.md") as part:
+        part.write_text(methods.as_markdown(summary), encoding="utf-8")
+    typer.echo(methods.as_markdown(summary))
+
+
 @models_app.command("list")
 def models_list() -> None:
     """Every model that is there, shipped or added."""

@@ -221,7 +221,7 @@ def _provenance(
             "reconstruction": series.reconstruction.value,
             "shape": list(geometry.shape),
             "pixel_spacing_mm": list(geometry.pixel_spacing_mm),
-            "slice_distance_mm": float(np.median(np.diff(geometry.slice_positions_mm))),
+            "slice_distance_mm": float(np.median(geometry.slice_steps_mm)) if geometry.shape[0] > 1 else None,
             "spacing_assumed": series.spacing_assumed,
             "spacing_source": series.spacing_source,
             "acquisition": series.source.acquisition,
