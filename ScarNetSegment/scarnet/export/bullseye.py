@@ -52,8 +52,7 @@ def legend_figure(show: str) -> Figure:
             items.append(Shape(rectangle(left + step * width, 2, width + 0.2, 9), fill=ramp((step + 0.5) / steps)))
         items.append(Shape(rectangle(left, 2, steps * width, 9), stroke=_LINE, stroke_width=0.7))
         for value in (0, 25, 50, 75, 100):
-            items.append(Words(left + value / 100 * steps * width, 21, f"{value}", 9, SOFT))
-        items.append(Words(left + steps * width + 10, 21, "%", 9, SOFT))
+            items.append(Words(left + value / 100 * steps * width, 21, f"{value}{' %' if value == 0 else ''}", 9, SOFT))
         grey = 222.0
     else:
         for index, (name, value) in enumerate(CLASSES.items()):

@@ -15,6 +15,7 @@ DASH = "–"
 TITLE = "Myocardial scar on late gadolinium enhancement"
 #: Bars of the tables: muscle white, scar amber, MVO dark blue; all outlined, apart in greyscale too.
 SCAR_FILL, MVO_FILL, MUSCLE_FILL = "#e8a200", "#1f4e9c", "#ffffff"
+_OTHER_FILL = "#c3ccd4"  # of methods that are there for comparison
 _BAR_WIDTH, _BAR_HEIGHT = 100.0, 8.0
 _METHOD_NAMES = {"fwhm": "FWHM", "otsu": "Otsu", "gmm": "Gaussian mixture", "ewa": "EWA-class"}
 _UNITS = (
@@ -82,6 +83,8 @@ class Content:
     corrected: Table | None
     methods: Table | None
     zones: Table | None
+    spread: str  # of methods and of readers
+    definitions: tuple[tuple[str, str], ...]  # of methods and zones
     slices: Table
     segments: Table | None
     facts: tuple[tuple[str, str], ...]  # how the numbers are defined
@@ -106,6 +109,8 @@ def content_of(report: ScarReport) -> Content:
         corrected=_corrected(report),
         methods=_methods(report) if report.thresholds else None,
         zones=_zones(report) if report.zones else None,
+        spread=_spread(report) if report.thresholds else "",
+        definitions=_definitions(report) if report.thresholds or report.zones else (),
         slices=_slices(report),
         segments=_segments(report) if report.aha17 else None,
         facts=tuple((_words(name), text) for name, text in report.rules.items()),
@@ -250,56 +255,69 @@ def _corrected(report: ScarReport) -> Table | None:
 
 
 def _methods(report: ScarReport) -> Table:
-    drawn = "as outlined by the network" if report.provenance.get("model") else "as outlined in the given segmentation"
-    if report.provenance.get("edits"):
-        drawn += ", corrected by hand"
-    entries = [("This report", report.scar, drawn)]
-    entries += [(_method_name(name), t, t.definition) for name, t in report.thresholds.items()]
-    largest = max([t.percent_lv for _, t, _ in entries] + [1.0])
+    entries = [("This report", report.scar)] + [(_method_name(name), t) for name, t in report.thresholds.items()]
+    largest = max([t.percent_lv for _, t in entries] + [1.0])
     rows = tuple(
         (
             name,
             f"{t.percent_lv:.1f}",
-            _bar(((t.percent_lv / largest, SCAR_FILL if index == 0 else "#c3ccd4"),)),
+            _bar(((t.percent_lv / largest, SCAR_FILL if index == 0 else _OTHER_FILL),)),
             f"{t.volume_ml:.1f}",
             f"{t.mass_g:.1f}",
-            definition,
         )
-        for index, (name, t, definition) in enumerate(entries)
+        for index, (name, t) in enumerate(entries)
     )
-    notes = []
-    low, high = report.context.get("methods_low_percent_lv"), report.context.get("methods_high_percent_lv")
-    if low is not None and high is not None:
-        notes.append(f"The methods range from {low:.1f} to {high:.1f} % of LV; none of them is the truth.")
-    else:
-        notes.append("Methods differ by design; none of them is the truth.")
-    if report.context.get("inter_reader"):
-        notes.append(report.context["inter_reader"])
-    return Table(
-        ("Method", "% of LV", "", "Scar mL", "Scar g", "Definition"),
-        rows,
-        (False, True, False, True, True, False),
-        " ".join(notes),
-        strong=(0,),
-    )
+    return Table(("Method", "% of LV", "", "Scar mL", "Scar g"), rows, (False, True, False, True, True), strong=(0,))
 
 
 def _zones(report: ScarReport) -> Table:
     rows = tuple(
         (
-            z.definition,
-            f"{z.core_volume_ml:.1f}",
-            f"{z.core_mass_g:.1f}",
-            f"{z.core_percent_lv:.1f}",
-            f"{z.grey_volume_ml:.1f}",
-            f"{z.grey_mass_g:.1f}",
-            f"{z.grey_percent_lv:.1f}",
+            _zone_name(name, z.definition)[0],
+            *(f"{v:.1f}" for v in (z.core_percent_lv, z.core_volume_ml, z.core_mass_g)),
+            *(f"{v:.1f}" for v in (z.grey_percent_lv, z.grey_volume_ml, z.grey_mass_g)),
         )
-        for z in report.zones.values()
+        for name, z in report.zones.items()
     )
-    return Table(
-        ("Definition", "Core mL", "Core g", "Core %", "Grey mL", "Grey g", "Grey %"), rows, (False, *[True] * 6)
-    )
+    head = ("Definition", "Core % of LV", "Core mL", "Core g", "Grey % of LV", "Grey mL", "Grey g")
+    return Table(head, rows, (False, *[True] * 6))
+
+
+def _definitions(report: ScarReport) -> tuple[tuple[str, str], ...]:
+    """What each method and zone is. Multiples of the SD that differ in nothing but their number are told once."""
+    drawn = "as outlined by the network" if report.provenance.get("model") else "as outlined in the given segmentation"
+    if report.provenance.get("edits"):
+        drawn += ", corrected by hand"
+    lines = {"This report": drawn}
+    for name, measures in report.thresholds.items():
+        count = name.removesuffix("sd")
+        if count != name:
+            lines["n SD"] = measures.definition.replace(f"more than {count} ", "more than n ")
+        else:
+            lines[_method_name(name)] = measures.definition
+    for name, zone in report.zones.items():
+        title, text = _zone_name(name, zone.definition)
+        lines[title] = text
+    return tuple((name, text.rstrip(".")) for name, text in lines.items())
+
+
+def _spread(report: ScarReport) -> str:
+    context = report.context
+    low, high = context.get("methods_low_percent_lv"), context.get("methods_high_percent_lv")
+    parts = ["Methods differ by design; none of them is the truth."]
+    if low is not None and high is not None:
+        parts = [f"The methods range from {low:.1f} to {high:.1f} % of LV; none of them is the truth."]
+    if context.get("inter_reader"):
+        parts.append(context["inter_reader"])
+    return " ".join(parts)
+
+
+def _zone_name(name: str, definition: str) -> tuple[str, str]:
+    """Title and text of a definition that begins with whose it is."""
+    title, colon, text = definition.partition(":")
+    if colon and len(title) <= 24:
+        return _words(title), text.strip()
+    return _words(name), definition
 
 
 def _slices(report: ScarReport) -> Table:
@@ -317,7 +335,7 @@ def _slices(report: ScarReport) -> Table:
             f"{s.weight_mm:.1f}",
             f"{s.myocardium_volume_ml:.1f}",
             f"{s.scar_volume_ml:.1f}",
-            _number(s.scar_percent, 0),
+            _number(s.scar_percent),
             f"{s.mvo_volume_ml:.1f}",
             _slice_bar(s, largest),
             f"{s.blood_pool_volume_ml:.1f}",
@@ -332,7 +350,7 @@ def _slices(report: ScarReport) -> Table:
         "Slice": "All",
         "LV mL": f"{report.lv.myocardium_volume_ml:.1f}",
         "Scar mL": f"{report.scar.volume_ml:.1f}",
-        "Scar %": f"{report.scar.percent_lv:.0f}",
+        "Scar %": f"{report.scar.percent_lv:.1f}",
         "MVO mL": f"{report.mvo.volume_ml:.1f}",
         "Blood pool mL": f"{report.lv.blood_pool_volume_ml:.1f}",
     }
@@ -422,7 +440,7 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
     if facts.get("quantification"):
         lines.append(("Quantification", _pairs(facts["quantification"])))
     if facts.get("regions"):
-        lines.append(("Regions", _pairs(facts["regions"])))
+        lines.append(("Regions", _pairs(_without_lists(facts["regions"]))))
     return tuple(lines)
 
 
@@ -467,6 +485,12 @@ def _pair(name: str, value) -> str:
             break
     text = _value(value)
     return f"{name.replace('_', ' ')} {text}{unit if value is not None and not isinstance(value, bool) else ''}"
+
+
+def _without_lists(values: dict) -> dict:
+    """Without what is said of every slice: report.json holds that."""
+    inner = {name: _without_lists(v) if isinstance(v, dict) else v for name, v in values.items()}
+    return {name: v for name, v in inner.items() if not (isinstance(v, list | tuple) and v and isinstance(v[0], dict))}
 
 
 def _value(value) -> str:
