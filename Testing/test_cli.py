@@ -47,6 +47,7 @@ def test_segment_writes_the_agreed_files(run, sample_folder, tmp_path):
         "report.csv",
         "slices.csv",
         "segments.csv",
+        "methods.csv",
         "report.html",
         "report.pdf",
     }

@@ -218,6 +218,10 @@ def measure(
     output: Output,
     scar: Annotated[Optional[str], typer.Option(help="Name of the scar segment.")] = None,
     myocardium: Annotated[Optional[str], typer.Option(help="Name of the myocardium segment.")] = None,
+    ai: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder that scarnet segment wrote: its values stand beside the corrected ones."),
+    ] = None,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     paper: Paper = PaperSize.A4,
@@ -227,8 +231,9 @@ def measure(
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation, write_outputs
     from scarnet.export.outputs import check_writable
+    from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
-    from scarnet.quantification import QuantificationParameters, quantify
+    from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
     from scarnet.series import read_lge
 
     parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
@@ -236,9 +241,19 @@ def measure(
     series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
     labels, notes = read_segmentation(segmentation, series, scar=scar, myocardium=myocardium)
     provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
-    report = quantify(series, labels, parameters=parameters, notes=notes, provenance=provenance)
+    run = read_run(ai, series) if ai else None
+    if run is not None:
+        provenance["edits"] = summarise_edits(run.labels, labels, series.geometry)
+    report = quantify(series, labels, parameters=parameters, segmentation=run, notes=notes, provenance=provenance)
     written = write_outputs(
-        output, series, labels, report, paper=paper.value, with_segmentation=False, with_dicom=dicom
+        output,
+        series,
+        labels,
+        report,
+        segmentation=run,
+        paper=paper.value,
+        with_segmentation=False,
+        with_dicom=dicom,
     )
     _print_report(report, written)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import scarnet
 from scarnet.export.figure import INK, Figure, Shape, rectangle
+from scarnet.export.tables import model_values
 from scarnet.quantification import ScarReport
 from scarnet.quantification.quantify import REVIEW_DOUBT
 from scarnet.quantification.report import SliceMeasures
@@ -37,6 +38,7 @@ _DICOM_UNITS = {
     "SliceThickness": " mm",
     "SpacingBetweenSlices": " mm",
 }
+_RULE_NAMES = {"percent_lv_interval": "interval_of_scar_percent"}
 _INPUT_KINDS = {"dicom": "DICOM", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
 
 
@@ -115,43 +117,6 @@ def content_of(report: ScarReport) -> Content:
         segments=_segments(report) if report.aha17 else None,
         facts=tuple((_words(name), text) for name, text in report.rules.items()),
         provenance=_provenance(report),
-    )
-
-
-@dataclass(frozen=True)
-class ModelValues:
-    """What the model's own labels gave, before a hand corrected them."""
-
-    myocardium_volume_ml: float
-    scar_volume_ml: float
-    mvo_volume_ml: float
-    blood_pool_volume_ml: float
-    density_g_per_ml: float
-
-    @property
-    def scar_percent_lv(self) -> float | None:
-        return 100 * self.scar_volume_ml / self.myocardium_volume_ml if self.myocardium_volume_ml else None
-
-    @property
-    def mvo_percent_lv(self) -> float | None:
-        return 100 * self.mvo_volume_ml / self.myocardium_volume_ml if self.myocardium_volume_ml else None
-
-
-def model_values(report: ScarReport) -> ModelValues | None:
-    """The model's own values; None where no model drew. What a hand left alone is the report's own value."""
-    if not report.provenance.get("model"):
-        return None
-    edits = report.provenance.get("edits") or {}
-
-    def before(structure: str, now: float) -> float:
-        return edits[structure]["model_ml"] if structure in edits else now
-
-    return ModelValues(
-        before("LV myocardium", report.lv.myocardium_volume_ml),
-        before("Scar", report.scar.volume_ml),
-        before("Microvascular obstruction", report.mvo.volume_ml),
-        before("LV blood pool", report.lv.blood_pool_volume_ml),
-        report.lv.mass_g / report.lv.myocardium_volume_ml,
     )
 
 
@@ -466,8 +431,13 @@ def _method_name(name: str) -> str:
 
 
 def _words(name: str) -> str:
-    text = name.replace("_", " ")
+    text = _plain(_RULE_NAMES.get(name, name))
     return text[:1].upper() + text[1:]
+
+
+def _plain(name: str) -> str:
+    """A field's name as words."""
+    return " ".join(w.upper() if w in ("lv", "rv", "mvo", "sd") else w for w in name.split("_"))
 
 
 def _pairs(values: dict) -> str:
@@ -484,7 +454,7 @@ def _pair(name: str, value) -> str:
             name, unit = name.removesuffix(ending), text
             break
     text = _value(value)
-    return f"{name.replace('_', ' ')} {text}{unit if value is not None and not isinstance(value, bool) else ''}"
+    return f"{_plain(name)} {text}{unit if value is not None and not isinstance(value, bool) else ''}"
 
 
 def _without_lists(values: dict) -> dict:

@@ -1,6 +1,5 @@
 """The report on paper: A4 or letter, two pages for a usual stack, all drawn as vectors but the images themselves."""
 
-import io
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -56,9 +55,20 @@ _COLUMNS = (3, 4, 5)
 _LARGE_COLUMNS = 4  # where they need pages of their own
 _CAPTION_HEIGHT = 4.6 * mm
 _GAP = 2.5 * mm  # between pictures
-_READER_HEIGHT = 36 * mm
-#: Points above and below the text of a table's row: tried in turn until the second page holds all that the first does not.
-_PADDINGS = (0.9, 0.45, 0.1)
+_READER_HEIGHT = 34 * mm
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """How close things are set."""
+
+    padding: float  # points above and below the text of a table's row
+    plot_share: float  # of the width, for each bull's eye
+    small: float  # points, size of what is said below tables
+
+
+#: Tried in turn until the second page holds all that the first does not.
+_SETTINGS = (_Setting(0.9, 0.33, 6.5), _Setting(0.45, 0.32, 6.5), _Setting(0.1, 0.285, 6.2))
 _BAR_HEIGHT = 6.5  # points, of the bars in tables
 
 
@@ -114,8 +124,11 @@ def _story(content: Content, report: ScarReport, pictures, width: float, height:
     pages = {c: _slice_pages(content, pictures, width, c) for c in _COLUMNS if c > 3 or len(content.captions) <= 6}
     left = {c: room - tall(slices) for c, slices in pages.items() if tall(slices) <= room}
     settings = [
-        [_Section(flowables, tall(flowables), may_move) for may_move, flowables in _sections(content, report, width, p)]
-        for p in _PADDINGS
+        [
+            _Section(flowables, tall(flowables), may_move)
+            for may_move, flowables in _sections(content, report, width, setting)
+        ]
+        for setting in _SETTINGS
     ]
     for columns, sections in itertools.product(left, settings):
         beside, after = _share_out(sections, left[columns])
@@ -149,18 +162,20 @@ def _share_out(sections: list[_Section], room: float) -> tuple[list[_Section], l
     return beside, after
 
 
-def _sections(content: Content, report: ScarReport, width: float, padding: float) -> list[tuple[bool, list[Flowable]]]:
+def _sections(
+    content: Content, report: ScarReport, width: float, setting: _Setting
+) -> list[tuple[bool, list[Flowable]]]:
     """Each with whether it may fill what is left of the first page."""
     sections = []
     if content.corrected:
-        sections.append((True, _section("AI and corrected values", content.corrected, width, padding)))
+        sections.append((True, _section("AI and corrected values", content.corrected, width, setting)))
     if content.segments:
-        sections.append((True, _regions(content, report, width, padding)))
-    sections.append((True, _section("Slice by slice", content.slices, width, padding)))
+        sections.append((True, _regions(content, report, width, setting)))
+    sections.append((True, _section("Slice by slice", content.slices, width, setting)))
     if content.methods or content.zones:
-        sections.append((True, _methods(content, width, padding)))
-    sections.append((False, _facts("How the numbers are defined", content.facts, width)))
-    sections.append((False, _facts("Provenance", content.provenance, width)))
+        sections.append((True, _methods(content, width, setting)))
+    sections.append((False, _facts("How the numbers are defined", content.facts, width, setting)))
+    sections.append((False, _facts("Provenance", content.provenance, width, setting)))
     return sections
 
 
@@ -254,9 +269,9 @@ def _slice_pages(content: Content, pictures, width: float, columns: int) -> list
     return flowables
 
 
-def _regions(content: Content, report: ScarReport, width: float, padding: float) -> list[Flowable]:
+def _regions(content: Content, report: ScarReport, width: float, setting: _Setting) -> list[Flowable]:
     """Bull's eyes and the table of segments."""
-    plot = width * 0.33
+    plot = setting.plot_share * width
     columns = []
     for title, show in (("Scar, % of the segment", "scar_percent"), ("Transmural extent, %", "transmurality_class")):
         columns.append(
@@ -266,16 +281,16 @@ def _regions(content: Content, report: ScarReport, width: float, padding: float)
                 _Drawing(legend_figure(show), plot - 3 * mm),
             ]
         )
-    table = _grid(replace(content.segments, note=""), width * 0.34, min(padding, 0.55), size=6.3)
-    row = Grid([[*columns, table]], [plot, plot, width * 0.34])
+    table = _grid(replace(content.segments, note=""), width - 2 * plot, min(setting.padding, 0.55), size=6.3)
+    row = Grid([[*columns, table]], [plot, plot, width - 2 * plot])
     row.setStyle(_plain(("VALIGN", (0, 0), (-1, -1), "TOP")))
     note = Paragraph(escape(content.segments.note), _style(6.8, 8.6, SOFT))
     return [*_heading("AHA segments"), row, Spacer(0, 1 * mm), note]
 
 
-def _methods(content: Content, width: float, padding: float) -> list[Flowable]:
+def _methods(content: Content, width: float, setting: _Setting) -> list[Flowable]:
     """Threshold methods and, beside them, core and grey zone; under each what it means."""
-    small = _style(6.5, 7.9, SOFT)
+    small = _style(setting.small, setting.small * 1.22, SOFT)
     words = "; ".join(f'<font name="{BOLD}">{escape(name)}</font> {escape(text)}' for name, text in content.definitions)
     spread, definitions = Paragraph(escape(content.spread), small), Paragraph(words + ".", small)
     gap = 6 * mm
@@ -283,9 +298,15 @@ def _methods(content: Content, width: float, padding: float) -> list[Flowable]:
     methods, zones = content.methods, content.zones
     if not (methods and zones):
         title = "Intensity methods on the same myocardium" if methods else "Infarct core and grey zone"
-        return [*_heading(title), _grid(methods or zones, width, padding), Spacer(0, 0.8 * mm), spread, definitions]
+        return [
+            *_heading(title),
+            _grid(methods or zones, width, setting.padding),
+            Spacer(0, 0.8 * mm),
+            spread,
+            definitions,
+        ]
     columns = [
-        [*_heading(title), _grid(table, half, padding), Spacer(0, 0.8 * mm), text]
+        [*_heading(title), _grid(table, half, setting.padding), Spacer(0, 0.8 * mm), text]
         for title, table, text in (
             ("Intensity methods on the same myocardium", methods, spread),
             ("Infarct core and grey zone", zones, definitions),
@@ -296,18 +317,21 @@ def _methods(content: Content, width: float, padding: float) -> list[Flowable]:
     return [row]
 
 
-def _section(title: str, table: Table, width: float, padding: float) -> list[Flowable]:
-    parts = [*_heading(title), _grid(table, width, padding)]
+def _section(title: str, table: Table, width: float, setting: _Setting) -> list[Flowable]:
+    parts = [*_heading(title), _grid(table, width, setting.padding)]
     if table.note:
         parts += [Spacer(0, 0.8 * mm), Paragraph(escape(table.note), _style(6.6, 8.2, SOFT))]
     return parts
 
 
-def _facts(title: str, facts: tuple[tuple[str, str], ...], width: float) -> list[Flowable]:
+def _facts(title: str, facts: tuple[tuple[str, str], ...], width: float, setting: _Setting) -> list[Flowable]:
     """Name and sentence run on, in two columns of about equal length."""
     half = (width - 5 * mm) / 2
     lines = [
-        Paragraph(f'<font name="{BOLD}" color="{SOFT}">{escape(name)}</font>&nbsp; {escape(text)}', _style(6.5, 7.9))
+        Paragraph(
+            f'<font name="{BOLD}" color="{SOFT}">{escape(name)}</font>&nbsp; {escape(text)}',
+            _style(setting.small, setting.small * 1.22),
+        )
         for name, text in facts
     ]
     heights = [line.wrap(half, 1e6)[1] for line in lines]
@@ -470,9 +494,8 @@ class _SliceCell(Flowable):
 
     def draw(self):
         canvas, bottom = self.canv, _CAPTION_HEIGHT
-        buffer = io.BytesIO()
-        Image.fromarray(self.picture.grey).save(buffer, "PNG")
-        canvas.drawImage(ImageReader(buffer), 0, bottom, self.picture_width, self.picture_height)
+        image = ImageReader(Image.fromarray(self.picture.grey))
+        canvas.drawImage(image, 0, bottom, self.picture_width, self.picture_height)
         rows, columns = self.picture.shape
         scale = self.picture_width / columns, self.picture_height / rows
         canvas.saveState()
