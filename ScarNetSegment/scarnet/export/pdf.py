@@ -49,7 +49,7 @@ except ImportError:
 PAPERS = {"a4": pagesizes.A4, "letter": pagesizes.LETTER}
 FONT, BOLD = "ScarNetSans", "ScarNetSans-Medium"
 ACCENT, LINE, AMBER, RED = "#0b5c7a", "#cfd7de", "#d39a16", "#b3402e"
-_MARGIN, _TOP, _BOTTOM = 14 * mm, 13 * mm, 15 * mm
+_MARGIN, _TOP, _BOTTOM = 14 * mm, 12.5 * mm, 14.5 * mm
 #: Pictures side by side: as few, and so as large, as fit on the first page; never more, so that outlines can be judged.
 _COLUMNS = (3, 4, 5)
 _LARGE_COLUMNS = 4  # where they need pages of their own
@@ -68,7 +68,8 @@ class _Setting:
 
 
 #: Tried in turn until the second page holds all that the first does not.
-_SETTINGS = (_Setting(0.9, 0.33, 6.5), _Setting(0.45, 0.32, 6.5), _Setting(0.1, 0.285, 6.2))
+_SETTINGS = (_Setting(0.9, 0.33, 6.5), _Setting(0.45, 0.32, 6.5), _Setting(0.1, 0.27, 6.1))
+_DOUBTS_HEIGHT = 75 * mm  # of warnings and review list, as long as they stand side by side
 _BAR_HEIGHT = 6.5  # points, of the bars in tables
 
 
@@ -193,14 +194,19 @@ def _head(content: Content, width: float) -> list[Flowable]:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
         )
     )
-    return [head, Spacer(0, 2 * mm), _note_box(content.research_use, AMBER, "#fdf3dc", width), Spacer(0, 2.5 * mm)]
+    return [
+        head,
+        Spacer(0, 2 * mm),
+        _note_box([escape(content.research_use)], AMBER, "#fdf3dc", width),
+        Spacer(0, 2.5 * mm),
+    ]
 
 
 def _findings(content: Content, width: float) -> list[Flowable]:
     flowables: list[Flowable] = [_key_figures(content, width)]
     if content.summary:
         flowables += [Spacer(0, 2.5 * mm), Paragraph(escape(content.summary), _style(10.5, 13.5))]
-    return [*flowables, Spacer(0, 2 * mm), _doubts(content, width)]
+    return [*flowables, Spacer(0, 2 * mm), *_doubts(content, width)]
 
 
 def _key_figures(content: Content, width: float) -> Flowable:
@@ -238,22 +244,23 @@ def _key_figures(content: Content, width: float) -> Flowable:
     return band
 
 
-def _doubts(content: Content, width: float) -> Flowable:
-    """Warnings and what to look at first, side by side."""
+def _doubts(content: Content, width: float) -> list[Flowable]:
+    """Warnings and what to look at first, side by side; below one another where there is much to say."""
     boxes = []
     for title, lines, none, color, paper in (
         ("Warnings", content.warnings, "None was raised by image or segmentation.", RED, "#fbe9e7"),
         ("Look at first", content.review, "No slice stands out.", ACCENT, "#eaf2f7"),
     ):
-        text = f'<font name="{BOLD}">{title}</font>'
-        for line in lines or (none,):
-            text += "<br/>" + ("•&nbsp;" if lines else "") + escape(line)
-        boxes.append((text, color if lines else LINE, paper if lines else "#f6f8f9"))
+        texts = [f'<font name="{BOLD}">{title}</font>', *(f"•&nbsp;{escape(line)}" for line in lines or ())]
+        texts += [] if lines else [none]
+        boxes.append((texts, color if lines else LINE, paper if lines else "#f6f8f9"))
     gap = 3 * mm
     half = (width - gap) / 2
-    row = Grid([[_note_box(text, color, paper, half, markup=True) for text, color, paper in boxes]], [half + gap, half])
+    row = Grid([[_note_box(*box, half) for box in boxes]], [half + gap, half])
     row.setStyle(_plain(("VALIGN", (0, 0), (-1, -1), "TOP")))
-    return row
+    if row.wrap(width, _DOUBTS_HEIGHT)[1] <= _DOUBTS_HEIGHT:
+        return [row]
+    return [_note_box(*boxes[0], width), Spacer(0, 2 * mm), _note_box(*boxes[1], width)]
 
 
 def _slice_pages(content: Content, pictures, width: float, columns: int) -> list[Flowable]:
@@ -393,15 +400,19 @@ def _plain(*commands) -> "TableStyle":
     return _set(*zero, *commands)
 
 
-def _note_box(text: str, color: str, paper: str, width: float, *, markup: bool = False) -> Flowable:
-    box = Grid([[Paragraph(text if markup else escape(text), _style(7.6, 10))]], [width])
+def _note_box(texts: list[str], color: str, paper: str, width: float) -> Flowable:
+    """Paragraphs (with markup) on tinted ground; breaks between them where a page ends."""
+    last = len(texts) - 1
+    box = Grid([[Paragraph(text, _style(7.6, 10))] for text in texts], [width])
     box.setStyle(
         _set(
             ("BACKGROUND", (0, 0), (-1, -1), HexColor(paper)),
-            ("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(color)),
+            ("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(color), 0),  # with flat ends
             ("LEFTPADDING", (0, 0), (-1, -1), 7),
-            ("TOPPADDING", (0, 0), (-1, -1), 2.5),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
+            ("TOPPADDING", (0, 0), (-1, -1), 0),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, 0), 2.5),
+            ("BOTTOMPADDING", (0, last), (-1, last), 4),
         )
     )
     return box
