@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An
 import json
 import logging
 import sys
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -41,7 +42,10 @@ Spacing = Annotated[
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
-    bool, typer.Option("--dicom", help="Also write DICOM SEG; it carries the patient's identifiers, as the images do.")
+    bool,
+    typer.Option(
+        "--dicom", help="Also write DICOM SEG and SR; they carry the patient's identifiers, as the images do."
+    ),
 ]
 Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
@@ -180,6 +184,7 @@ def _segment(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scarnet.export import write_outputs
+    from scarnet.export.dicom_source import check_dicom_output
     from scarnet.export.outputs import check_writable
     from scarnet.quantification import QuantificationParameters, quantify
     from scarnet.segmentation import segment as run
@@ -188,6 +193,8 @@ def _segment(
     parameters = QuantificationParameters(density, insertion)
     check_writable(output)
     series = read_lge(input, spacing_mm=spacing)
+    if with_dicom:
+        check_dicom_output(series)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("Reading", total=None)
         segmentation = run(
@@ -213,11 +220,18 @@ def _segment(
 
 @app.command()
 def measure(
-    segmentation: Annotated[Path, typer.Argument(help="A label map or a Slicer segmentation (.seg.nrrd).")],
+    segmentation: Annotated[
+        Path, typer.Argument(help="A label map, a Slicer segmentation (.seg.nrrd) or a DICOM SEG.")
+    ],
     volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
     output: Output,
-    scar: Annotated[Optional[str], typer.Option(help="Name of the scar segment.")] = None,
-    myocardium: Annotated[Optional[str], typer.Option(help="Name of the myocardium segment.")] = None,
+    scar: Annotated[Optional[str], typer.Option(help="Name (label map: value) of the scar segment.")] = None,
+    myocardium: Annotated[
+        Optional[str], typer.Option(help="Name (label map: value) of the myocardium segment.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Bring a segmentation on another grid to the image's, nearest neighbour.")
+    ] = False,
     ai: Annotated[
         Optional[Path],
         typer.Option(help="Folder that scarnet segment wrote: its values stand beside the corrected ones."),
@@ -229,7 +243,8 @@ def measure(
     rv_insertion: RvInsertion = None,
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
-    from scarnet.export import read_segmentation, write_outputs
+    from scarnet.export import read_segmentation_file, write_outputs
+    from scarnet.export.dicom_source import check_dicom_output
     from scarnet.export.outputs import check_writable
     from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
@@ -239,16 +254,21 @@ def measure(
     parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
     check_writable(output)
     series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
-    labels, notes = read_segmentation(segmentation, series, scar=scar, myocardium=myocardium)
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
+    if dicom:
+        check_dicom_output(series)
+    read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
+    origins = {name: asdict(origin) for name, origin in read.origins.items()}
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation), "origins": origins}}
     run = read_run(ai, series) if ai else None
     if run is not None:
-        provenance["edits"] = summarise_edits(run.labels, labels, series.geometry)
-    report = quantify(series, labels, parameters=parameters, segmentation=run, notes=notes, provenance=provenance)
+        provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
+    report = quantify(
+        series, read.labels, parameters=parameters, segmentation=run, notes=read.notes, provenance=provenance
+    )
     written = write_outputs(
         output,
         series,
-        labels,
+        read.labels,
         report,
         segmentation=run,
         paper=paper.value,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import scarnet
 from scarnet.export.figure import INK, Figure, Shape, rectangle
-from scarnet.export.tables import model_values
+from scarnet.export.tables import ModelValues as ModelValues  # the panel shows both as this room words them
+from scarnet.export.tables import model_values as model_values
 from scarnet.quantification import ScarReport
 from scarnet.quantification.quantify import REVIEW_DOUBT
 from scarnet.quantification.report import SliceMeasures
@@ -220,7 +221,7 @@ def _corrected(report: ScarReport) -> Table | None:
 
 
 def _methods(report: ScarReport) -> Table:
-    entries = [("This report", report.scar)] + [(_method_name(name), t) for name, t in report.thresholds.items()]
+    entries = [("This report", report.scar)] + [(method_name(name), t) for name, t in report.thresholds.items()]
     largest = max([t.percent_lv for _, t in entries] + [1.0])
     rows = tuple(
         (
@@ -259,7 +260,7 @@ def _definitions(report: ScarReport) -> tuple[tuple[str, str], ...]:
         if count != name:
             lines["n SD"] = measures.definition.replace(f"more than {count} ", "more than n ")
         else:
-            lines[_method_name(name)] = measures.definition
+            lines[method_name(name)] = measures.definition
     for name, zone in report.zones.items():
         title, text = _zone_name(name, zone.definition)
         lines[title] = text
@@ -424,7 +425,8 @@ def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.1f}{DASH}{interval[1]:.1f}"
 
 
-def _method_name(name: str) -> str:
+def method_name(name: str) -> str:
+    """What an intensity method, by its key in report.json, is called."""
     if name.endswith("sd") and name[:-2].replace(".", "").isdigit():
         return f"{name[:-2]} SD"
     return _METHOD_NAMES.get(name, name.upper())
