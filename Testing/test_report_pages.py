@@ -24,11 +24,12 @@ from scarnet.export.content import content_of
 from scarnet.export.figure import Figure, Shape, Words, arc
 from scarnet.export.html import render
 from scarnet.export.outlines import boundary_loops, smooth_outline
+from scarnet.export.overlays import MVO_COLOR, MYOCARDIUM_COLOR, REMOTE_COLOR, SCAR_COLOR, slice_pictures
 from scarnet.export.pdf import write_pdf
 from scarnet.export.run_folder import read_run
 from scarnet.export.tables import COLUMNS, columns_markdown, model_values, patient_row
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate, write_dicom
-from scarnet.quantification import quantify, summarise_edits
+from scarnet.quantification import quantify, remote_region, summarise_edits
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import read_lge
 from update_columns import PATH as COLUMNS_PATH
@@ -389,6 +390,23 @@ def test_colours_are_ordered_in_greyscale_and_words_readable_on_them():
         light, dark = sorted((luminance(ramp(value)), luminance(ink_on(value))), reverse=True)
         # WCAG 2 asks 4.5 of small letters; white and dark ink can give 3.9 at worst on a ramp that passes mid-grey.
         assert (light + 0.05) / (dark + 0.05) >= (4.5 if value in CLASSES.values() else 3.8)
+
+
+def test_every_structure_and_the_remote_region_are_drawn_over_their_slices(phantom):
+    report = quantify(phantom.series, phantom.labels)
+    pictures = slice_pictures(phantom.series, phantom.labels, report)
+    remote = remote_region(phantom.series, phantom.labels)
+    assert remote.any() and (phantom.labels[remote] >= Label.MYOCARDIUM).all()
+    for k, picture in enumerate(pictures):
+        lowest = phantom.labels[k]
+        drawn = {
+            REMOTE_COLOR: remote[k],
+            MYOCARDIUM_COLOR: lowest >= 2,
+            SCAR_COLOR: lowest >= 3,
+            MVO_COLOR: lowest == 4,
+        }
+        assert {shape.stroke for shape in picture.outlines} == {color for color, mask in drawn.items() if mask.any()}
+        assert picture.grey.dtype == np.uint8 and max(picture.grey.shape) == 360
 
 
 def test_figures_say_what_they_are(edited):

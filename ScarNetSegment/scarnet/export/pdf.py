@@ -81,7 +81,7 @@ def write_pdf(path: Path, series: LgeSeries, labels: np.ndarray, report: ScarRep
     if paper not in PAPERS:
         raise UsageError(f"Paper must be one of {', '.join(PAPERS)}; got '{paper}'.")
     _register_fonts()
-    pictures = slice_pictures(series.image, labels, series.geometry)
+    pictures = slice_pictures(series, labels, report)
     with replacing(path) as part:
         _build(part, content_of(report), report, pictures, PAPERS[paper])
 
@@ -122,7 +122,9 @@ def _story(content: Content, report: ScarReport, pictures, width: float, height:
     first = [*_head(content, width), *_findings(content, width)]
     reader = _ReaderBox(width, _READER_HEIGHT)
     room = height - _READER_HEIGHT - 1 * mm - tall(first)
-    pages = {c: _slice_pages(content, pictures, width, c) for c in _COLUMNS if c > 3 or len(content.captions) <= 6}
+    pages = {
+        c: _slice_pages(content, report, pictures, width, c) for c in _COLUMNS if c > 3 or len(content.captions) <= 6
+    }
     left = {c: room - tall(slices) for c, slices in pages.items() if tall(slices) <= room}
     settings = [
         [
@@ -140,7 +142,7 @@ def _story(content: Content, report: ScarReport, pictures, width: float, height:
         beside, after = _share_out(settings[0], left.get(columns, room))
     begin = [*first, *(pages[columns] if columns else []), *itertools.chain(*(s.flowables for s in beside))]
     rest = [KeepTogether(section.flowables) for section in after]
-    own = [] if columns else _slice_pages(content, pictures, width, _LARGE_COLUMNS)
+    own = [] if columns else _slice_pages(content, report, pictures, width, _LARGE_COLUMNS)
     return [*begin, _Filler(reader), reader, PageBreak(), *own, *rest]
 
 
@@ -263,14 +265,14 @@ def _doubts(content: Content, width: float) -> list[Flowable]:
     return [_note_box(*boxes[0], width), Spacer(0, 2 * mm), _note_box(*boxes[1], width)]
 
 
-def _slice_pages(content: Content, pictures, width: float, columns: int) -> list[Flowable]:
+def _slice_pages(content: Content, report: ScarReport, pictures, width: float, columns: int) -> list[Flowable]:
     side = _picture_width(width, columns)
     cells = [_SliceCell(pictures[c.index], c, side) for c in content.captions]
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     rows[-1] += [""] * (columns - len(rows[-1]))
     grid = Grid(rows, [side + _GAP] * (columns - 1) + [side], hAlign="LEFT")
     grid.setStyle(_plain())
-    flowables = [*_heading("Slices", _legend()), grid]
+    flowables = [*_heading("Slices", _legend(report)), grid]
     if content.slices_note:
         flowables.append(Paragraph(escape(content.slices_note), _style(7, 9, SOFT)))
     return flowables
@@ -376,10 +378,10 @@ def _heading(title: str, beside: Flowable | None = None) -> list[Flowable]:
     return [Spacer(0, 3 * mm), text, Spacer(0, 1 * mm)]
 
 
-def _legend() -> Flowable:
+def _legend(report: ScarReport) -> Flowable:
     """What is drawn over the slices, and how slices to look at first are marked."""
     items, x = [], 0.0
-    for name, sign in legend_shapes(rectangle(0, 2, 13, 7)):
+    for name, sign in legend_shapes(rectangle(0, 2, 13, 7), report):
         shape = replace(
             sign,
             commands=tuple((c[0], *(v + x if n % 2 == 0 else v for n, v in enumerate(c[1:]))) for c in sign.commands),
