@@ -40,6 +40,11 @@ _DICOM_UNITS = {
     "SpacingBetweenSlices": " mm",
 }
 _RULE_NAMES = {"percent_lv_interval": "interval_of_scar_percent"}
+_RECONSTRUCTIONS = {
+    "psir": "phase-sensitive (PSIR)",
+    "magnitude": "magnitude",
+    "unknown": "magnitude or phase-sensitive not known",
+}
 _INPUT_KINDS = {"dicom": "DICOM", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
 
 
@@ -391,7 +396,7 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
     lines.append(
         (
             "Input",
-            f"{_INPUT_KINDS.get(source['kind'], source['kind'])}, {source['reconstruction']} reconstruction, "
+            f"{_INPUT_KINDS.get(source['kind'], source['kind'])}, {_RECONSTRUCTIONS.get(source['reconstruction'], source['reconstruction'])}, "
             f"{' × '.join(str(n) for n in source['shape'])} (slices, rows, columns), "
             f"pixels {' × '.join(f'{s:.3f}' for s in source['pixel_spacing_mm'])} mm{distance}"
             + (", spacing assumed" if source["spacing_assumed"] else "")
