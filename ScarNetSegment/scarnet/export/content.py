@@ -328,7 +328,7 @@ def _slices(report: ScarReport) -> Table:
     rows.append(tuple(whole.get(name, "") for name in head))
     note = "Bars: muscle of the slice, white; scar, amber; microvascular obstruction, dark."
     if doubted:
-        note += f" Doubt: share of the slice's muscle that the model expects to be labelled wrongly; in bold above {REVIEW_DOUBT:g}."
+        note += f" Doubt: share of the slice's muscle the model expects to be labelled wrongly; bold above {REVIEW_DOUBT:g}."
     return Table(
         tuple(head),
         tuple(rows),
