@@ -3,6 +3,8 @@
 import csv
 import math
 import re
+import shutil
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 import scarnet
 from scarnet.conventions import Label
@@ -107,6 +110,22 @@ def test_every_font_is_embedded(pdf):
     assert fonts
     for font in fonts.values():
         assert "Roboto" in font["/BaseFont"] and "/FontFile2" in font["/FontDescriptor"].get_object()
+
+
+def test_poppler_draws_every_page_without_complaint(pdf, tmp_path):
+    if shutil.which("pdftoppm") is None:
+        pytest.skip("poppler-utils is not installed: no page was drawn by another program")
+    done = subprocess.run(
+        ["pdftoppm", "-r", "50", "-gray", pdf, tmp_path / "page"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    pages = sorted(tmp_path.glob("page-*.pgm"))
+    assert len(pages) == 2
+    for page in pages:
+        shares = np.asarray(Image.open(page)) / 255
+        assert 0.02 < (shares < 0.5).mean() < 0.6  # ink, and paper around it
+        assert shares[:10].min() == 1 and shares[:, :10].min() == 1  # nothing runs off the page
+        assert shares[-10:].min() == 1 and shares[:, -10:].min() == 1
 
 
 def test_nothing_but_the_slices_is_a_raster(pdf, phantom):
