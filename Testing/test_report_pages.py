@@ -232,6 +232,13 @@ def test_an_interval_is_shown_where_it_is_known(phantom):
     assert "interval not known" in content_of(report).key_figures[0].notes
     known = replace(report, scar=replace(report.scar, percent_lv_interval=(9.04, 17.96)))
     assert "interval 9.0–18.0 %" in content_of(known).key_figures[0].notes
+    calibrated = replace(
+        known, provenance={**known.provenance, "model": {**MODEL, "interval": {"level": 0.9, "patients": 64}}}
+    )
+    assert "90 % interval 9.0–18.0 %" in content_of(calibrated).key_figures[0].notes
+    assert "90 % interval calibrated on 64 patients" in dict(content_of(calibrated).provenance)["Model"]
+    plain, marked = (content_of(r).methods.rows[0][2].items for r in (report, known))
+    assert len(marked) == len(plain) + 1  # the line over the bar
     row = patient_row(known)
     assert (row["scar_percent_lv_low"], row["scar_percent_lv_high"]) == (9.04, 17.96)
 

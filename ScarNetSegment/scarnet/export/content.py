@@ -135,7 +135,7 @@ def _key_figures(report: ScarReport) -> tuple[KeyFigure, ...]:
     model = model_values(report) if edited else None
     assumed = ("spacing assumed",) if report.provenance["input"]["spacing_assumed"] else ()
     interval = (
-        f"interval {_interval(scar.percent_lv_interval)} %"
+        f"{_level(report)}interval {_interval(scar.percent_lv_interval)} %"
         if scar.percent_lv_interval
         else "no interval after correction"
         if edited
@@ -227,12 +227,16 @@ def _corrected(report: ScarReport) -> Table | None:
 
 def _methods(report: ScarReport) -> Table:
     entries = [("This report", report.scar)] + [(method_name(name), t) for name, t in report.thresholds.items()]
-    largest = max([t.percent_lv for _, t in entries] + [1.0])
+    interval = report.scar.percent_lv_interval
+    largest = max([t.percent_lv for _, t in entries] + [1.0] + [interval[1] if interval else 0.0])
     rows = tuple(
         (
             name,
             f"{t.percent_lv:.1f}",
-            _bar(((t.percent_lv / largest, SCAR_FILL if index == 0 else _OTHER_FILL),)),
+            _bar(
+                ((t.percent_lv / largest, SCAR_FILL if index == 0 else _OTHER_FILL),),
+                tuple(bound / largest for bound in interval) if interval and index == 0 else None,
+            ),
             f"{t.volume_ml:.1f}",
             f"{t.mass_g:.1f}",
         )
@@ -276,11 +280,15 @@ def _spread(report: ScarReport) -> str:
     context = report.context
     low, high = context.get("methods_low_percent_lv"), context.get("methods_high_percent_lv")
     parts = ["Methods differ by design; none of them is the truth."]
+    if report.scar.percent_lv_interval:
+        whisker = f"Line on this report's bar: the model's own {_level(report)}interval. "
+    else:
+        whisker = ""
     if low is not None and high is not None:
         parts = [f"The methods range from {low:.1f} to {high:.1f} % of LV; none of them is the truth."]
     if context.get("inter_reader"):
         parts.append(context["inter_reader"])
-    return " ".join(parts)
+    return whisker + " ".join(parts)
 
 
 def _zone_name(name: str, definition: str) -> tuple[str, str]:
@@ -385,6 +393,9 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
         if model.get("runtime"):
             text += f", {model['runtime']} on {model.get('device', '')}"
         text += f"; weights SHA-256 {model.get('sha256', '')}"
+        if calibration := _calibration(report):
+            patients = calibration.get("patients")
+            text += f"; {_level(report)}interval calibrated on {patients or 'unstated'} patients it was not trained on"
         if model.get("licence"):
             text += f"; licence {model['licence']}"
         lines.append(("Model", text))
@@ -424,6 +435,16 @@ def _doubtful(measures: SliceMeasures) -> bool:
 
 def _number(value: float | None, decimals: int = 1) -> str:
     return DASH if value is None else f"{value:.{decimals}f}"
+
+
+def _calibration(report: ScarReport) -> dict:
+    """What the model's card says of its interval; empty where it says nothing."""
+    return (report.provenance.get("model") or {}).get("interval") or {}
+
+
+def _level(report: ScarReport) -> str:
+    level = _calibration(report).get("level")
+    return "" if level is None else f"{100 * level:.0f} % "
 
 
 def _interval(interval: tuple[float, float]) -> str:
@@ -491,12 +512,19 @@ def _slice_bar(measures: SliceMeasures, largest_ml: float) -> Figure:
     return _bar(tuple((volume / largest_ml, fill) for volume, fill in parts))
 
 
-def _bar(parts: tuple[tuple[float, str], ...]) -> Figure:
-    """Pieces end to end, each a share (0 to 1) of the whole width, outlined."""
+def _bar(parts: tuple[tuple[float, str], ...], interval: tuple[float, float] | None = None) -> Figure:
+    """Pieces end to end, each a share (0 to 1) of the whole width, outlined; `interval`, in shares, as a line over them."""
     items, x = [], 0.5
     for share, fill in parts:
         width = max(share, 0.0) * (_BAR_WIDTH - 1)
         if width > 0:
             items.append(Shape(rectangle(x, 1, width, _BAR_HEIGHT - 2), fill=fill, stroke=INK, stroke_width=0.5))
         x += width
+    if interval:
+        low, high = (0.5 + share * (_BAR_WIDTH - 1) for share in interval)
+        middle, end = _BAR_HEIGHT / 2, 1.6
+        lines = [("M", low, middle), ("L", high, middle)]
+        for x in (low, high):
+            lines += [("M", x, middle - end), ("L", x, middle + end)]
+        items.append(Shape(tuple(lines), stroke=INK, stroke_width=1.0))
     return Figure(_BAR_WIDTH, _BAR_HEIGHT, tuple(items), "bar")
