@@ -47,7 +47,9 @@ def test_segment_writes_the_agreed_files(run, sample_folder, tmp_path):
         "report.csv",
         "slices.csv",
         "segments.csv",
+        "methods.csv",
         "report.html",
+        "report.pdf",
     }
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert f"{report['scar']['volume_ml']:.1f} mL" in out and "research use only" in out.lower()
@@ -69,6 +71,33 @@ def test_measure_of_what_segment_wrote_gives_the_same_numbers(run, sample_folder
         assert (again["lv"], again["scar"], again["mvo"]) == (first["lv"], first["scar"], first["mvo"])
         assert (tmp_path / "a" / name).read_bytes() == before
         assert not (tmp_path / name / name).exists()
+
+
+def test_measure_shows_the_models_values_beside_the_corrected_ones(run, sample_folder, tmp_path):
+    import pypdf
+
+    options = ("--device", "cpu", "--no-flips", "--no-report")
+    assert run("segment", sample_folder, "-o", tmp_path / "ai", *options)[0] == 0
+    image = sitk.ReadImage(str(tmp_path / "ai" / "labels.nii.gz"))
+    labels = sitk.GetArrayFromImage(image)
+    labels[np.argmax((labels >= 3).sum(axis=(1, 2)))] = 0
+    corrected = sitk.GetImageFromArray(labels)
+    corrected.CopyInformation(image)
+    sitk.WriteImage(corrected, str(tmp_path / "corrected.nii.gz"))
+    options = ("--volume", sample_folder, "-o", tmp_path / "out", "--ai", tmp_path / "ai", "--paper", "letter")
+    code, _, error = run("measure", tmp_path / "corrected.nii.gz", *options)
+    assert code == 0, error
+    before, after = (
+        json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8")) for name in ("ai", "out")
+    )
+    assert after["provenance"]["edits"]["Scar"]["model_ml"] == pytest.approx(before["scar"]["volume_ml"], rel=1e-9)
+    assert after["provenance"]["model"] == before["provenance"]["model"]
+    page = pypdf.PdfReader(tmp_path / "out" / "report.pdf").pages[0]
+    assert round(float(page.mediabox.width)) == 612  # points: letter
+    assert f"AI {before['scar']['percent_lv']:.1f} %" in page.extract_text()
+    options = ("--volume", sample_folder, "-o", tmp_path / "no", "--ai", tmp_path / "out")
+    refused(run("measure", tmp_path / "corrected.nii.gz", *options), 3, "not what a model drew alone")
+    assert not (tmp_path / "no").exists()
 
 
 def test_measure_takes_segments_by_any_name(run, phantom, tmp_path):

@@ -39,7 +39,9 @@ def test_everything_agreed_is_there_and_nothing_else(written):
         "report.csv",
         "slices.csv",
         "segments.csv",
+        "methods.csv",
         "report.html",
+        "report.pdf",
     }
     assert set(paths) == expected == {p.name for p in folder.iterdir()}
 

@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An
 import json
 import logging
 import sys
+from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -25,6 +27,12 @@ app = typer.Typer(
 models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+
+class PaperSize(str, Enum):
+    A4 = "a4"
+    LETTER = "letter"
+
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
 Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -34,8 +42,12 @@ Spacing = Annotated[
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
-    bool, typer.Option("--dicom", help="Also write DICOM SEG; it carries the patient's identifiers, as the images do.")
+    bool,
+    typer.Option(
+        "--dicom", help="Also write DICOM SEG and SR; they carry the patient's identifiers, as the images do."
+    ),
 ]
+Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],
     typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
@@ -130,7 +142,8 @@ def segment(
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
     ] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page out.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page and the PDF out.")] = False,
+    paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
 ) -> None:
@@ -146,6 +159,7 @@ def segment(
         density=density,
         flips=flips,
         with_report=not no_report,
+        paper=paper.value,
         with_dicom=dicom,
         insertion=_numbers(rv_insertion, "--rv-insertion", 3),
     )
@@ -163,12 +177,14 @@ def _segment(
     density,
     flips=None,
     with_report=True,
+    paper="a4",
     with_dicom=False,
     insertion=None,
 ):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scarnet.export import write_outputs
+    from scarnet.export.dicom_source import check_dicom_output
     from scarnet.export.outputs import check_writable
     from scarnet.quantification import QuantificationParameters, quantify
     from scarnet.segmentation import segment as run
@@ -177,6 +193,8 @@ def _segment(
     parameters = QuantificationParameters(density, insertion)
     check_writable(output)
     series = read_lge(input, spacing_mm=spacing)
+    if with_dicom:
+        check_dicom_output(series)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("Reading", total=None)
         segmentation = run(
@@ -195,36 +213,69 @@ def _segment(
         report,
         segmentation=segmentation,
         with_report=with_report,
+        paper=paper,
         with_dicom=with_dicom,
     )
 
 
 @app.command()
 def measure(
-    segmentation: Annotated[Path, typer.Argument(help="A label map or a Slicer segmentation (.seg.nrrd).")],
+    segmentation: Annotated[
+        Path, typer.Argument(help="A label map, a Slicer segmentation (.seg.nrrd) or a DICOM SEG.")
+    ],
     volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
     output: Output,
-    scar: Annotated[Optional[str], typer.Option(help="Name of the scar segment.")] = None,
-    myocardium: Annotated[Optional[str], typer.Option(help="Name of the myocardium segment.")] = None,
+    scar: Annotated[Optional[str], typer.Option(help="Name (label map: value) of the scar segment.")] = None,
+    myocardium: Annotated[
+        Optional[str], typer.Option(help="Name (label map: value) of the myocardium segment.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Bring a segmentation on another grid to the image's, nearest neighbour.")
+    ] = False,
+    ai: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder that scarnet segment wrote: its values stand beside the corrected ones."),
+    ] = None,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+    paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
-    from scarnet.export import read_segmentation, write_outputs
+    from scarnet.export import read_segmentation_file, write_outputs
+    from scarnet.export.dicom_source import check_dicom_output
     from scarnet.export.outputs import check_writable
+    from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
-    from scarnet.quantification import QuantificationParameters, quantify
+    from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
     from scarnet.series import read_lge
 
     parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
     check_writable(output)
     series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
-    labels, notes = read_segmentation(segmentation, series, scar=scar, myocardium=myocardium)
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
-    report = quantify(series, labels, parameters=parameters, notes=notes, provenance=provenance)
-    _print_report(report, write_outputs(output, series, labels, report, with_segmentation=False, with_dicom=dicom))
+    if dicom:
+        check_dicom_output(series)
+    read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
+    origins = {name: asdict(origin) for name, origin in read.origins.items()}
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation), "origins": origins}}
+    run = read_run(ai, series) if ai else None
+    if run is not None:
+        provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
+    report = quantify(
+        series, read.labels, parameters=parameters, segmentation=run, notes=read.notes, provenance=provenance
+    )
+    written = write_outputs(
+        output,
+        series,
+        read.labels,
+        report,
+        segmentation=run,
+        paper=paper.value,
+        with_segmentation=False,
+        with_dicom=dicom,
+    )
+    _print_report(report, written)
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 Myocardium is the whole muscle; scar lies inside it and MVO inside scar, so segments overlap. Codes are SNOMED CT as in
 DICOM PS3.16; no standard code for microvascular obstruction was found, so it
-carries a private one.
+carries a private one (see `scarnet.export.dicom_codes`).
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +21,26 @@ Code = tuple[str, str, str]  # scheme, value, meaning
 _MYOCARDIUM: Code = ("SCT", "49848007", "Myocardium of left ventricle")
 _ANATOMY: Code = ("SCT", "123037004", "Anatomical Structure")
 _ALTERED: Code = ("SCT", "49755003", "Morphologically Altered Structure")
+_SUBSTANCE: Code = ("SCT", "91720002", "Body Substance")
+
+
+#: Names that say a segment lies in another chamber.
+_ELSEWHERE = re.compile(r"(?<![a-z])(rv|ra|la|right|atri\w*)(?![a-z])", re.IGNORECASE)
+
+_LEFT_VENTRICLE: Code = ("SCT", "87878005", "Left ventricle")
+_HEART: Code = ("SCT", "80891009", "Heart")
+_ANY_MYOCARDIUM: Code = ("SCT", "74281007", "Myocardium")
+#: Where a scar of ours may be said to lie; one in an atrium is another matter.
+_LV_PLACES = (_MYOCARDIUM, _LEFT_VENTRICLE, _ANY_MYOCARDIUM, _HEART)
 
 
 @dataclass(frozen=True)
 class SegmentDefinition:
-    """One segment. `first_label` to `last_label` are the label values it is made of."""
+    """One segment. `first_label` to `last_label` are the label values it is made of.
+
+    `other_types` are codes under which other programs store it. A segment of type `type` or one of these is ours where
+    its region is among `regions`, or says nothing and `region_needed` is False.
+    """
 
     segment_id: str
     name: str
@@ -34,6 +50,9 @@ class SegmentDefinition:
     category: Code
     type: Code
     region: Code | None = None
+    other_types: tuple[Code, ...] = ()
+    regions: tuple[Code, ...] = _LV_PLACES
+    region_needed: bool = False
 
     def mask(self, labels: np.ndarray) -> np.ndarray:
         """bool, shape of `labels`."""
@@ -49,7 +68,14 @@ class SegmentDefinition:
 
 SEGMENTS = (
     SegmentDefinition(
-        "LVMyocardium", "LV myocardium", (0.75, 0.41, 0.35), Label.MYOCARDIUM, Label.MVO, _ANATOMY, _MYOCARDIUM
+        "LVMyocardium",
+        "LV myocardium",
+        (0.75, 0.41, 0.35),
+        Label.MYOCARDIUM,
+        Label.MVO,
+        _ANATOMY,
+        _MYOCARDIUM,
+        other_types=(_ANY_MYOCARDIUM,),
     ),
     SegmentDefinition(
         "Scar",
@@ -60,6 +86,11 @@ SEGMENTS = (
         _ALTERED,
         ("SCT", "12402003", "Scar tissue"),
         _MYOCARDIUM,
+        other_types=(
+            ("DCM", "111168", "Scar tissue"),
+            ("DCM", "122113", "Scarred Myocardium"),
+            ("SCT", "22298006", "Myocardial Infarction"),
+        ),
     ),
     SegmentDefinition(
         "MVO",
@@ -77,9 +108,12 @@ SEGMENTS = (
         (0.60, 0.22, 0.05),
         Label.BLOOD_POOL,
         Label.BLOOD_POOL,
-        _ANATOMY,
-        ("SCT", "113342003", "Body lumen"),
-        ("SCT", "87878005", "Left ventricle"),
+        _SUBSTANCE,
+        ("SCT", "87612001", "Blood"),
+        _LEFT_VENTRICLE,
+        other_types=(("SCT", "113342003", "Body lumen"),),
+        regions=(_LEFT_VENTRICLE,),
+        region_needed=True,  # blood and lumens are everywhere
     ),
 )
 
@@ -94,11 +128,33 @@ def algorithm_name(model: dict) -> str:
     )
 
 
+@dataclass(frozen=True)
+class SegmentOrigin:
+    """Who drew a segment: DICOM's word for it (PS3.3 C.8.20.2, Segment Algorithm Type) and the algorithm, if any."""
+
+    algorithm_type: str = "MANUAL"  # or SEMIAUTOMATIC, AUTOMATIC
+    algorithm_name: str = ""
+    algorithm_version: str = ""
+
+
 def algorithm_type(model: dict | None, edited: bool) -> str:
-    """DICOM's word for who drew a segment (PS3.3 C.8.20.4)."""
+    """DICOM's word for who drew a segment (PS3.3 C.8.20.2)."""
     if not model:
         return "MANUAL"
     return "SEMIAUTOMATIC" if edited else "AUTOMATIC"
+
+
+def origin_of(model: dict | None, edited: bool) -> SegmentOrigin:
+    """Of a segment that `model` drew (None: a hand) and that a hand has `edited` or not."""
+    if not model:
+        return SegmentOrigin()
+    return SegmentOrigin(algorithm_type(model, edited), algorithm_name(model), str(model.get("version") or "1"))
+
+
+def read_origins(provenance: dict) -> dict[str, SegmentOrigin]:
+    """Who drew the segments that were read from a file, as the provenance of a report keeps it (`measure`)."""
+    kept = (provenance.get("segmentation") or {}).get("origins") or {}
+    return {name: SegmentOrigin(**facts) for name, facts in kept.items()}
 
 
 def labels_from_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
@@ -122,18 +178,41 @@ def labels_from_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def match_segment(name: str, terminology_entry: str = "") -> SegmentDefinition | None:
-    """The definition that a segment is: by its type code first, then by its name or id in any case."""
+    """The definition that a segment is: by its codes first, then by its name or id in any case.
+
+    `terminology_entry`: Slicer's seven parts; only type and region are asked.
+    """
     parts = [part.split("^")[:2] for part in terminology_entry.split("~")]
-    if len(parts) >= 6:
-        for segment in SEGMENTS:
-            region = list(segment.region[:2]) if segment.segment_id == "LVBloodPool" else parts[5]
-            if parts[2] == list(segment.type[:2]) and parts[5] == region:  # a lumen is ours in the left ventricle alone
-                return segment
+    if len(parts) < 6:
+        return match_name(name)
+    kind, region = (tuple(part) if len(part) == 2 and part[1] else None for part in (parts[2], parts[5]))
+    return match_codes(name, kind, region)
+
+
+def match_codes(
+    name: str, kind: tuple[str, str] | None, region: tuple[str, str] | None = None
+) -> SegmentDefinition | None:
+    """The definition of a segment with these (scheme, value) codes of type and region; by its name where they say nothing.
+
+    A type of ours in a region that is not ours (scar in an atrium, blood in the right ventricle) is none, whatever its name.
+    """
+    for segment in SEGMENTS:
+        if kind not in [code[:2] for code in (segment.type, *segment.other_types)]:
+            continue
+        if region is None and not segment.region_needed and not _ELSEWHERE.search(name):
+            return segment
+        if region is not None:
+            return segment if region in [code[:2] for code in segment.regions] else None
+    return match_name(name)
+
+
+def match_name(name: str) -> SegmentDefinition | None:
+    """The definition of a segment with this name or id, in any case and punctuation."""
     plain = "".join(c for c in name.lower() if c.isalnum())
     aliases = {
-        "LVMyocardium": ("lvmyocardium", "myocardium", "myo", "lvm"),
-        "Scar": ("scar", "infarct", "infarction", "lge", "enhancement"),
+        "LVMyocardium": ("lvmyocardium", "leftventricularmyocardium", "myocardium", "lvmyo", "myo", "lvm"),
+        "Scar": ("scar", "scartissue", "lvscar", "infarct", "infarction", "myocardialinfarction", "lge", "enhancement"),
         "MVO": ("microvascularobstruction", "mvo", "noreflow"),
-        "LVBloodPool": ("lvbloodpool", "bloodpool", "blood", "cavity", "lvcavity"),
+        "LVBloodPool": ("lvbloodpool", "bloodpool", "lvblood", "blood", "cavity", "lvcavity"),
     }
     return next((segment for segment in SEGMENTS if plain in aliases[segment.segment_id]), None)

@@ -3,118 +3,175 @@
 A SEG belongs to the patient and study of its images and carries their identifiers: it is written only when asked for.
 """
 
-from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
 import scarnet
-from scarnet.errors import InputError, UsageError
+from scarnet.errors import InputError
+from scarnet.export.dicom_codes import ARTIFICIAL_INTELLIGENCE, coding_schemes, concept
+from scarnet.export.dicom_source import CHARACTER_SET, quiet, require_highdicom, source_images
 from scarnet.files import replacing
-from scarnet.segments import SEGMENTS, Code, algorithm_name, algorithm_type
-from scarnet.series import LgeSeries
+from scarnet.segments import SEGMENTS, SegmentOrigin, origin_of
+from scarnet.series import LgeSeries, StackGeometry
 
 #: Series number of what is derived here: out of the way of scanners, which count from 1.
 SERIES_NUMBER = 9701
+MANUFACTURER, MODEL_NAME = "SlicerScarNet", "ScarNet"
+#: Type 1 in the Enhanced General Equipment Module (PS3.3 C.7.5.2): software has no serial number.
+DEVICE_SERIAL_NUMBER = "none"
 
 
 def write_dicom_segmentation(
-    path: Path, series: LgeSeries, labels: np.ndarray, *, model: dict | None = None, edited: Collection[str] = ()
-) -> None:
-    """Binary SEG of every segment that is not empty, each frame referring to the image it was drawn on.
+    path: Path,
+    series: LgeSeries,
+    labels: np.ndarray,
+    *,
+    model: dict | None = None,
+    edited: Collection[str] = (),
+    origins: Mapping[str, SegmentOrigin] | None = None,
+) -> pydicom.Dataset:
+    """Binary SEG of every segment that is not empty, each frame referring to the image it was drawn on; returns it.
 
     `labels` uint8 `[slice, row, column]` on the grid of `series`, which must come from DICOM files that are still there.
-    `model`: what drew them (None: a hand); `edited`: names of segments that a hand has corrected. Raises InputError, or UsageError without
-    highdicom.
+    `model`: what drew them (None: a hand); `edited`: names of segments that a hand has corrected; `origins`: by segment
+    name, who drew a segment that was read from a file. Raises InputError, or UsageError without highdicom.
     """
-    try:
-        import highdicom as hd
-    except ImportError:
-        raise UsageError("DICOM SEG needs highdicom: pip install slicer-scarnet[dicom].") from None
-    images = _source_images(series)
+    segmentation = dicom_segmentation(series, labels, model=model, edited=edited, origins=origins)
+    with replacing(path) as part:
+        segmentation.save_as(part)
+    return segmentation
+
+
+def dicom_segmentation(
+    series: LgeSeries,
+    labels: np.ndarray,
+    *,
+    model: dict | None = None,
+    edited: Collection[str] = (),
+    origins: Mapping[str, SegmentOrigin] | None = None,
+) -> pydicom.Dataset:
+    """What `write_dicom_segmentation` writes."""
+    hd = require_highdicom()
+    images = source_images(series)
     present = [segment for segment in SEGMENTS if segment.mask(labels).any()]
     if not present:
         raise InputError("The segmentation is empty; a DICOM SEG needs at least one segment.")
+    origins = {s.name: origin_of(model, s.name in edited) for s in SEGMENTS} | dict(origins or {})
     descriptions = [
         hd.seg.SegmentDescription(
             segment_number=number,
             segment_label=segment.name,
-            segmented_property_category=_coded(hd, segment.category),
-            segmented_property_type=_coded(hd, segment.type),
-            anatomic_regions=[_coded(hd, segment.region)] if segment.region else None,
+            segmented_property_category=concept(segment.category),
+            segmented_property_type=concept(segment.type),
+            anatomic_regions=[concept(segment.region)] if segment.region else None,
             display_color=hd.color.CIELabColor.from_rgb(*(round(255 * c) for c in segment.color)),
-            **_algorithm(hd, model, segment.name in edited),
+            tracking_id=segment.name,
+            tracking_uid=hd.UID(),
+            **_algorithm(hd, origins[segment.name], model),
         )
         for number, segment in enumerate(present, start=1)
     ]
-    by_series = defaultdict(list)
-    for image in images:
-        by_series[str(image.SeriesInstanceUID)].append(image)
-    one_series = len(by_series) == 1
     geometry = series.geometry
-    segmentation = hd.seg.Segmentation(
-        # An own series per slice is common in LGE: the first image then stands for the stack, the others are named with it.
-        source_images=images if one_series else images[:1],
-        further_source_images=None if one_series else images[1:],
-        pixel_array=np.stack([segment.mask(labels) for segment in present], axis=-1).astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=descriptions,
-        series_instance_uid=hd.UID(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="SlicerScarNet",
-        manufacturer_model_name="ScarNet",
-        software_versions=scarnet.__version__,
-        device_serial_number="0",
-        content_label="SCARNET",
-        content_description="LV myocardium and scar on LGE",
-        pixel_measures=hd.PixelMeasuresSequence(
-            pixel_spacing=[round(s, 6) for s in geometry.pixel_spacing_mm],
-            slice_thickness=float(images[0].get("SliceThickness") or np.median(geometry.slice_weights_mm)),
-            spacing_between_slices=round(float(np.median(geometry.slice_steps_mm)), 6),
-        ),
-        plane_orientation=hd.PlaneOrientationSequence(
-            hd.CoordinateSystemNames.PATIENT,
-            [float(v) for v in (*geometry.column_direction, *geometry.row_direction)],
-        ),
-        plane_positions=[
-            hd.PlanePositionSequence(hd.CoordinateSystemNames.PATIENT, [round(float(v), 6) for v in origin])
-            for origin in geometry.slice_origins_mm
-        ],
-        omit_empty_frames=True,
+    with quiet():
+        segmentation = hd.seg.Segmentation(
+            # highdicom takes one series for its source. Where every slice is a series of its own (common in LGE) the first
+            # image stands for the stack and the others are named with it; each frame's own image is set below.
+            source_images=images[:1],
+            further_source_images=images[1:] or None,
+            pixel_array=np.stack([segment.mask(labels) for segment in present], axis=-1).astype(np.uint8),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=descriptions,
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MODEL_NAME,
+            software_versions=scarnet.__version__,
+            device_serial_number=DEVICE_SERIAL_NUMBER,
+            content_label="SCARNET",
+            content_description="LV myocardium and scar on LGE, research use only",
+            pixel_measures=_pixel_measures(hd, geometry, images[0]),
+            plane_orientation=hd.PlaneOrientationSequence(
+                hd.CoordinateSystemNames.PATIENT,
+                [float(v) for v in (*geometry.column_direction, *geometry.row_direction)],
+            ),
+            plane_positions=[
+                hd.PlanePositionSequence(hd.CoordinateSystemNames.PATIENT, [round(float(v), 6) for v in origin])
+                for origin in geometry.slice_origins_mm
+            ],
+            omit_empty_frames=True,
+            series_description="ScarNet segmentation, research use only",
+            specific_character_set=CHARACTER_SET,
+            coding_schemes=coding_schemes(),
+        )
+    _refer_frames_to_images(segmentation, geometry, images)
+    return segmentation
+
+
+def _pixel_measures(hd, geometry: StackGeometry, image: pydicom.Dataset):
+    """SliceThickness is what was excited, the distance is what volumes rest on; stated only where there is one distance."""
+    steps = geometry.slice_steps_mm
+    equidistant = len(steps) > 0 and geometry.is_uniform
+    return hd.PixelMeasuresSequence(
+        pixel_spacing=[round(s, 6) for s in geometry.pixel_spacing_mm],
+        slice_thickness=float(image.get("SliceThickness") or np.median(geometry.slice_weights_mm)),
+        spacing_between_slices=round(float(np.median(steps)), 6) if equidistant else None,
     )
-    segmentation.SeriesDescription = "ScarNet segmentation, research use only"
-    with replacing(path) as part:
-        segmentation.save_as(part)
 
 
-def _source_images(series: LgeSeries) -> list[pydicom.Dataset]:
-    """Headers of the images, one per slice. Raises InputError unless they are DICOM files that can still be read."""
-    if series.source.kind != "dicom" or len(series.source.slice_files) != series.image.shape[0]:
-        raise InputError("A DICOM SEG refers to DICOM images; this input is none. Give the DICOM folder instead.")
-    try:
-        return [pydicom.dcmread(file, stop_before_pixels=True) for file in series.source.slice_files]
-    except OSError as error:
-        raise InputError(f"A DICOM image can no longer be read ({error.strerror}); nothing was written.") from error
+def _refer_frames_to_images(
+    segmentation: pydicom.Dataset, geometry: StackGeometry, images: list[pydicom.Dataset]
+) -> None:
+    """Each frame's own source image (PS3.3 C.7.6.16.2.6 Derivation Image), and all of them under their series.
+
+    Frames are matched to slices by position, so that it holds for one series and for many.
+    """
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        position = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        nearest = int(np.linalg.norm(geometry.slice_origins_mm - position, axis=1).argmin())
+        frame.DerivationImageSequence = [_derivation(images[nearest])]
+    by_series: dict[str, list[pydicom.Dataset]] = {}
+    for image in images:
+        by_series.setdefault(str(image.SeriesInstanceUID), []).append(image)
+    segmentation.ReferencedSeriesSequence = [
+        _item(SeriesInstanceUID=uid, ReferencedInstanceSequence=[_reference(image) for image in members])
+        for uid, members in by_series.items()
+    ]
 
 
-def _coded(hd, code: Code):
-    scheme, value, meaning = code
-    return hd.sr.CodedConcept(value=value, scheme_designator=scheme, meaning=meaning)
+def _derivation(image: pydicom.Dataset) -> pydicom.Dataset:
+    source = _reference(image)
+    source.PurposeOfReferenceCodeSequence = [concept(("DCM", "121322", "Source image for image processing operation"))]
+    source.SpatialLocationsPreserved = "YES"
+    return _item(SourceImageSequence=[source], DerivationCodeSequence=[concept(("DCM", "113076", "Segmentation"))])
 
 
-def _algorithm(hd, model: dict | None, edited: bool) -> dict:
-    kind = {"algorithm_type": hd.seg.SegmentAlgorithmTypeValues(algorithm_type(model, edited))}
-    if not model:
+def _reference(image: pydicom.Dataset) -> pydicom.Dataset:
+    return _item(ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID)
+
+
+def _item(**elements) -> pydicom.Dataset:
+    item = pydicom.Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def _algorithm(hd, origin: SegmentOrigin, model: dict | None) -> dict:
+    kind = {"algorithm_type": hd.seg.SegmentAlgorithmTypeValues(origin.algorithm_type)}
+    if origin.algorithm_type == "MANUAL":
         return kind
+    sha256 = (model or {}).get("sha256")
     return kind | {
         "algorithm_identification": hd.AlgorithmIdentificationSequence(
-            name=algorithm_name(model),
-            version=str(model.get("version") or "1"),
-            family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
-            source="SlicerScarNet",
+            name=origin.algorithm_name[:64] or "unknown",
+            version=origin.algorithm_version[:64] or "unknown",
+            family=concept(ARTIFICIAL_INTELLIGENCE),
+            source=MANUFACTURER if model else None,
+            parameters={"weights SHA-256": sha256} if sha256 else None,
         )
     }

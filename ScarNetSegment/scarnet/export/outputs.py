@@ -3,18 +3,19 @@
 import os
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from scarnet.errors import UsageError
+from scarnet.export.dicom_report import write_dicom_report
 from scarnet.export.dicom_segmentation import write_dicom_segmentation
 from scarnet.export.html import write_html
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
-from scarnet.export.tables import patient_row, write_csv, write_json
+from scarnet.export.tables import method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json
 from scarnet.quantification import ScarReport
 from scarnet.segmentation import ScarSegmentation
+from scarnet.segments import read_origins
 from scarnet.series import LgeSeries
 
 
@@ -34,12 +35,14 @@ def write_outputs(
     *,
     segmentation: ScarSegmentation | None = None,
     with_report: bool = True,
+    paper: str = "a4",
     with_segmentation: bool = True,
     with_dicom: bool = False,
 ) -> dict[str, Path]:
-    """Write the label map, Slicer segmentation, JSON, CSV and HTML into `folder`, all or none; returns the paths.
+    """Write the label map, Slicer segmentation, JSON, CSV, HTML and PDF into `folder`, all or none; returns the paths.
 
-    `with_dicom`: a DICOM SEG too, which carries the patient's identifiers as its images do.
+    `with_report`: the HTML page and the PDF, on `paper` "a4" or "letter".
+    `with_dicom`: a DICOM SEG and SR too, which carry the patient's identifiers as their images do.
     Files of the same names are replaced, others left alone. Raises UsageError when the folder cannot be written.
     """
     folder = Path(folder)
@@ -59,20 +62,27 @@ def write_outputs(
             model = None if segmentation is None else segmentation.model
             write_segmentation(stage / "segmentation.seg.nrrd", labels, series.geometry, model=model, edited=edited)
         if with_dicom:
-            write_dicom_segmentation(
+            origins = read_origins(report.provenance)
+            seg = write_dicom_segmentation(
                 stage / "segmentation.dcm",
                 series,
                 labels,
                 model=None if segmentation is None else segmentation.model,
                 edited=edited,
+                origins=origins,
             )
+            write_dicom_report(stage / "report.dcm", series, report, segmentation=seg, origins=origins)
         write_json(stage / "report.json", report)
         write_csv(stage / "report.csv", [patient_row(report)])
-        write_csv(stage / "slices.csv", [asdict(s) for s in report.slices])
+        write_csv(stage / "slices.csv", slice_rows(report))
+        write_csv(stage / "methods.csv", method_rows(report))
         if report.aha17:
-            write_csv(stage / "segments.csv", [asdict(s) for s in report.aha17])
+            write_csv(stage / "segments.csv", segment_rows(report))
         if with_report:
+            from scarnet.export.pdf import write_pdf  # needs a package that Slicer installs on demand
+
             write_html(stage / "report.html", series, labels, report)
+            write_pdf(stage / "report.pdf", series, labels, report, paper=paper)
         written = {}
         for part in sorted(stage.iterdir()):
             os.replace(part, folder / part.name)

@@ -1,9 +1,10 @@
-"""Label maps and Slicer segmentations on disk.
+"""Label maps and Slicer segmentations on disk, and the door through which any segmentation is read.
 
 slicerio is imported where it is used: Slicer installs it only when something is exported.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,22 @@ import SimpleITK as sitk
 
 from scarnet.conventions import Label
 from scarnet.errors import InputError
+from scarnet.export.regrid import onto_grid
+from scarnet.export.stored import StoredSegment, choose_segments
 from scarnet.files import replacing
 from scarnet.segments import (
     ALGORITHM_NAME_TAG,
     ALGORITHM_TYPE_TAG,
     SEGMENTS,
+    SegmentOrigin,
     algorithm_name,
     algorithm_type,
     labels_from_masks,
     match_segment,
 )
 from scarnet.series import LgeSeries, StackGeometry, read_label_map
+from scarnet.series.dicom import is_dicom
+from scarnet.series.image_file import kind_of
 
 
 def write_label_map(path: Path, labels: np.ndarray, geometry: StackGeometry) -> None:
@@ -70,46 +76,77 @@ def write_segmentation(
         slicerio.write_segmentation(str(part), segmentation)
 
 
-def read_segmentation(
-    path: Path, series: LgeSeries, *, scar: str | None = None, myocardium: str | None = None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels uint8 on the grid of `series` from a label map or a `.seg.nrrd`, and notes for the report.
+@dataclass(frozen=True, eq=False)
+class ReadSegmentation:
+    """Labels of a file on the image's grid.
 
-    Segments are matched by terminology, then by name, or by the names given. Raises InputError for another grid, unknown
-    label values, or a segmentation without myocardium.
+    Attributes
+        labels: uint8 `[slice, row, column]` on the grid of the image, values of `scarnet.conventions.Label`.
+        notes: sentences for the report.
+        origins: by segment name, who drew it, where the file says so.
+    """
+
+    labels: np.ndarray
+    notes: tuple[str, ...] = ()
+    origins: dict[str, SegmentOrigin] = field(default_factory=dict)
+
+
+def read_segmentation(
+    path: Path, series: LgeSeries, *, scar: str | None = None, myocardium: str | None = None, resample: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels and notes of `read_segmentation_file`."""
+    read = read_segmentation_file(path, series, scar=scar, myocardium=myocardium, resample=resample)
+    return read.labels, read.notes
+
+
+def read_segmentation_file(
+    path: Path, series: LgeSeries, *, scar: str | None = None, myocardium: str | None = None, resample: bool = False
+) -> ReadSegmentation:
+    """Labels on the grid of `series` from a label map, a `.seg.nrrd` or a DICOM SEG.
+
+    Segments are matched by terminology, then by name, or by the names given; in a label map, `scar` and `myocardium` are
+    the values that stand for these. A file on another grid is refused unless `resample`. Raises InputError for that,
+    unknown label values, or a segmentation without myocardium; UsageError for a DICOM SEG without highdicom.
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a label map or a .seg.nrrd file.")
+        raise InputError(f"{path} does not exist; give a label map, a .seg.nrrd file or a DICOM SEG.")
+    if path.is_dir():
+        raise InputError(f"{path.name} is a folder; give the segmentation's file (a DICOM SEG is one file).")
+    notes, origins, target = (), {}, series.geometry
     if path.name.lower().endswith(".seg.nrrd"):
-        labels, geometry, notes = _read_seg_nrrd(path, scar, myocardium)
+        stored, geometry = _read_seg_nrrd(path)
+    elif kind_of(path) is None and is_dicom(path):
+        from scarnet.export.dicom_read import read_dicom_segmentation
+
+        stored, geometry, notes = read_dicom_segmentation(path, series)
     else:
         labels, geometry = read_label_map(path)
-        notes = ()
-        if labels.max() > Label.MVO:
+        stored = None if scar is None and myocardium is None else _values(labels)
+        if stored is None and labels.max() > Label.MVO:
             raise InputError(
-                f"{path.name} holds label {labels.max()}; 0 background, 1 blood pool, 2 myocardium, 3 scar and 4 MVO are known."
+                f"{path.name} holds label {labels.max()}; 0 background, 1 blood pool, 2 myocardium, 3 scar and 4 MVO are "
+                "known. For other values name them: --scar VALUE --myocardium VALUE."
             )
-    _check_grid(path, geometry, series)
-    return labels, notes
+    if stored is not None:
+        masks, origins, more = choose_segments(stored, path.name, scar=scar, myocardium=myocardium)
+        labels, notes = labels_from_masks(masks), notes + more
+    if not is_dicom(path):
+        # Files of one affine know equidistant slices alone: so was an irregular stack written.
+        target = StackGeometry.from_affine_lps(series.geometry.affine_lps, series.geometry.shape)
+        if series.spacing_source != "file" and geometry.shape == target.shape:
+            # Both files may state the same wrong spacing, or ours be written with the right one.
+            return ReadSegmentation(labels, notes, origins)
+    labels, moved = onto_grid(labels, geometry, target, name=path.name, resample=resample)
+    return ReadSegmentation(labels, notes + moved, origins)
 
 
-def _check_grid(path: Path, geometry: StackGeometry, series: LgeSeries) -> None:
-    if geometry.shape != series.geometry.shape:
-        raise InputError(
-            f"{path.name} has shape {geometry.shape} (slices, rows, columns), the image has {series.geometry.shape}: "
-            "it belongs to another image, or must be resampled to this one first."
-        )
-    expected = StackGeometry.from_affine_lps(series.geometry.affine_lps, series.geometry.shape)
-    if series.spacing_source != "file":
-        return  # both files may state the same wrong spacing, or ours be written with the right one
-    if not geometry.matches(expected, tolerance_mm=0.05):
-        raise InputError(
-            f"{path.name} lies elsewhere than the image (other origin, spacing or axes); resample it to the image first."
-        )
+def _values(labels: np.ndarray) -> list[StoredSegment]:
+    """The values of a label map as segments that only a name given by the user can match."""
+    return [StoredSegment(str(value), None, labels == value) for value in np.unique(labels) if value]
 
 
-def _read_seg_nrrd(path: Path, scar: str | None, myocardium: str | None):
+def _read_seg_nrrd(path: Path) -> tuple[list[StoredSegment], StackGeometry]:
     import slicerio
 
     try:
@@ -120,34 +157,19 @@ def _read_seg_nrrd(path: Path, scar: str | None, myocardium: str | None):
         ) from error
     voxels = stored["voxels"]
     layers = voxels if voxels.ndim == 4 else voxels[None]
-    asked = {name: segment_id for name, segment_id in ((scar, "Scar"), (myocardium, "LVMyocardium")) if name}
-    masks: dict[str, np.ndarray] = {}
-    unknown = []
-    for segment in stored["segments"]:
-        name = segment.get("name", "")
-        entry = _terminology(segment)
-        definition = match_segment(name, entry)
-        segment_id = asked.get(name) or (definition.segment_id if definition else None)
-        if segment_id is None:
-            unknown.append(name)
-            continue
-        mask = (layers[segment.get("layer", 0)] == segment["labelValue"]).transpose(2, 1, 0)
-        masks[segment_id] = masks[segment_id] | mask if segment_id in masks else mask
-    for name in asked:
-        if name not in [s.get("name") for s in stored["segments"]]:
-            raise InputError(
-                f"{path.name} has no segment '{name}'; it has: {', '.join(s.get('name', '') for s in stored['segments'])}."
-            )
-    if "LVMyocardium" not in masks:
-        raise InputError(
-            f"{path.name} has no myocardium among its segments ({', '.join(unknown)}); name it with --myocardium."
+    segments = [
+        StoredSegment(
+            name=segment.get("name", ""),
+            definition=match_segment(segment.get("name", ""), _terminology(segment)),
+            mask=(layers[segment.get("layer", 0)] == segment["labelValue"]).transpose(2, 1, 0),
+            origin=SegmentOrigin(
+                segment.get("tags", {}).get(ALGORITHM_TYPE_TAG) or "MANUAL",
+                segment.get("tags", {}).get(ALGORITHM_NAME_TAG, ""),
+            ),
         )
-    notes = (f"Segments left out of the report: {', '.join(unknown)}.",) if unknown else ()
-    if "Scar" in masks and (outside := int((masks["Scar"] & ~masks["LVMyocardium"]).sum())):
-        notes += (f"{outside} scar voxels lay outside the myocardium; they were counted as scar and as myocardium.",)
-    affine = np.asarray(stored["ijkToLPS"])
-    geometry = StackGeometry.from_affine_lps(affine, layers.shape[:0:-1])
-    return labels_from_masks(masks), geometry, notes
+        for segment in stored["segments"]
+    ]
+    return segments, StackGeometry.from_affine_lps(np.asarray(stored["ijkToLPS"]), layers.shape[:0:-1])
 
 
 def _terminology(segment: dict) -> str:

@@ -1,0 +1,302 @@
+"""The report as DICOM SR: Comprehensive 3D SR (PS3.3 A.35.13) by TID 1500 Measurement Report (PS3.16).
+
+A structure that is a segment of the SEG beside it is a TID 1411 volumetric ROI group that refers to the segment; one without
+a segment (no scar was outlined), the AHA segments and the intensity methods are TID 1501 groups. Every number is the
+report's own, in full. Like the SEG it carries the identifiers of its images and is written only when asked for.
+"""
+
+import uuid
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+import scarnet
+from scarnet.errors import UsageError
+from scarnet.export import dicom_codes as codes
+from scarnet.export.dicom_codes import concept
+from scarnet.export.dicom_segmentation import DEVICE_SERIAL_NUMBER, MANUFACTURER, MODEL_NAME
+from scarnet.export.dicom_source import CHARACTER_SET, quiet, require_highdicom, source_images
+from scarnet.files import replacing
+from scarnet.quantification import ScarReport
+from scarnet.quantification.report import SegmentMeasures
+from scarnet.segments import SEGMENTS, Code, SegmentOrigin, origin_of
+from scarnet.series import LgeSeries
+
+SERIES_NUMBER = 9702
+#: UT values may be long; a reader's screen is not.
+_MAXIMUM_TEXT = 1024
+
+
+def write_dicom_report(
+    path: Path,
+    series: LgeSeries,
+    report: ScarReport,
+    *,
+    segmentation: pydicom.Dataset | None = None,
+    origins: Mapping[str, SegmentOrigin] | None = None,
+) -> pydicom.Dataset:
+    """Write `report` of `series`, which must come from DICOM files that are still there, and return what was written.
+
+    `segmentation`: the SEG of the same labels, whose segments the measurements then refer to. `origins`: by segment name,
+    who drew a segment that was read from a file. Raises InputError, or UsageError without highdicom.
+    """
+    document = dicom_report(series, report, segmentation=segmentation, origins=origins)
+    with replacing(path) as part:
+        document.save_as(part)
+    return document
+
+
+def dicom_report(
+    series: LgeSeries,
+    report: ScarReport,
+    *,
+    segmentation: pydicom.Dataset | None = None,
+    origins: Mapping[str, SegmentOrigin] | None = None,
+) -> pydicom.Dataset:
+    """What `write_dicom_report` writes: complete as far as it goes, preliminary and unverified, since nobody has signed it."""
+    hd = require_highdicom()
+    images = source_images(series)
+    if segmentation is not None and str(segmentation.StudyInstanceUID) != str(images[0].StudyInstanceUID):
+        raise UsageError("The SEG belongs to another study than the images; give the SEG that was made from them.")
+    with quiet():
+        content = hd.sr.MeasurementReport(
+            observation_context=_observer(hd),
+            procedure_reported=concept(codes.CARDIAC_MRI),
+            imaging_measurements=_groups(hd, report, images, segmentation, origins or {}),
+            title=concept(codes.REPORT_TITLE),
+            # An image library (TID 1600) states the thickness of each slice; images that state none are listed as evidence.
+            referenced_images=images if all(image.get("SliceThickness") for image in images) else None,
+        )
+        for code, text in _sentences(report):
+            content[0].ContentSequence.append(
+                hd.sr.TextContentItem(
+                    name=concept(code),
+                    value=text[:_MAXIMUM_TEXT],
+                    relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
+                )
+            )
+        return hd.sr.Comprehensive3DSR(
+            evidence=[*images, *([] if segmentation is None else [segmentation])],
+            content=content,
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MODEL_NAME,
+            software_versions=scarnet.__version__,
+            device_serial_number=DEVICE_SERIAL_NUMBER,
+            series_description="ScarNet measurements, research use only",
+            is_complete=True,
+            is_final=False,
+            is_verified=False,
+            specific_character_set=CHARACTER_SET,
+            coding_schemes=codes.coding_schemes(),
+        )
+
+
+def _observer(hd):
+    """A device: the software in its version. Persons are named by whoever verifies the document."""
+    return hd.sr.ObservationContext(
+        observer_device_context=hd.sr.ObserverContext(
+            observer_type=hd.sr.CodedConcept("121007", "DCM", "Device"),
+            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
+                uid=hd.UID.from_uuid(str(uuid.uuid5(uuid.NAMESPACE_URL, f"SlicerScarNet {scarnet.__version__}"))),
+                name="SlicerScarNet",
+                manufacturer_name=MANUFACTURER,
+                model_name=f"{MODEL_NAME} {scarnet.__version__}",
+            ),
+        )
+    )
+
+
+def _sentences(report: ScarReport) -> list[tuple[Code, str]]:
+    """What a reader must know beside the numbers: use, finding, definitions, warnings, and what to look at first."""
+    lines = [(codes.COMMENT, scarnet.RESEARCH_USE)]
+    if report.summary:
+        lines.append((codes.CONCLUSION, report.summary))
+    lines += [(codes.COMMENT, f"Rule, {name.replace('_', ' ')}: {text}") for name, text in report.rules.items()]
+    lines += [(codes.COMMENT, f"Warning: {text}") for text in report.quality.warnings]
+    lines += [(codes.COMMENT, f"To review: {text}") for text in report.quality.review]
+    return lines
+
+
+def _groups(hd, report: ScarReport, images, segmentation, origins: Mapping[str, SegmentOrigin]) -> list:
+    builder = _GroupBuilder(hd, report, images, segmentation, origins)
+    groups = [builder.structure(segment.segment_id) for segment in SEGMENTS]
+    groups += [builder.aha_segment(s) for s in report.aha17 if s.myocardium_volume_ml is not None]
+    if report.thresholds:
+        groups.append(builder.thresholds())
+    return groups
+
+
+class _GroupBuilder:
+    """Measurement groups of one report. Holds what they share, computes nothing."""
+
+    def __init__(self, hd, report, images, segmentation, origins):
+        self.hd, self.report, self.images, self.segmentation = hd, report, images, segmentation
+        model = report.provenance.get("model")
+        edited: Collection[str] = report.provenance.get("edits") or ()
+        self.origins = {s.name: origin_of(model, s.name in edited) for s in SEGMENTS} | dict(origins)
+        self.numbers = {}
+        if segmentation is not None:
+            self.numbers = {str(s.SegmentLabel): int(s.SegmentNumber) for s in segmentation.SegmentSequence}
+
+    def structure(self, segment_id: str):
+        segment = next(s for s in SEGMENTS if s.segment_id == segment_id)
+        measurements, evaluations = getattr(self, f"_measure_{segment_id.lower()}")()
+        common: dict[str, Any] = dict(
+            finding_type=concept(codes.FINDINGS[segment_id]),
+            finding_sites=[self.hd.sr.FindingSite(concept(segment.region or codes.LEFT_VENTRICLE))],
+            algorithm_id=self._algorithm(segment.name),
+            measurements=measurements,
+            qualitative_evaluations=evaluations or None,
+        )
+        number = self.numbers.get(segment.name)
+        if number is None:
+            return self.hd.sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), segment.name),
+                source_images=[
+                    self.hd.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
+                    for image in self.images
+                ],
+                **common,
+            )
+        item = next(s for s in self.segmentation.SegmentSequence if int(s.SegmentNumber) == number)
+        return self.hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self.hd.sr.TrackingIdentifier(item.TrackingUID, item.TrackingID),
+            referenced_segment=self.hd.sr.ReferencedSegment.from_segmentation(self.segmentation, segment_number=number),
+            **common,
+        )
+
+    def _measure_lvmyocardium(self):
+        lv = self.report.lv
+        model = self.report.provenance.get("model")
+        return [
+            self._number(codes.VOLUME, lv.myocardium_volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS),
+            self._number(codes.LV_MASS, lv.mass_g, codes.GRAM),
+        ], ([self._evaluation(codes.PAPILLARY_MUSCLE, codes.PAPILLARY_MUSCLE_EXCLUDED)] if model else [])
+
+    def _measure_scar(self):
+        scar = self.report.scar
+        transmurality = (
+            (codes.MEAN, scar.transmurality_mean_percent),
+            (codes.MAXIMUM, scar.transmurality_max_percent),
+        )
+        return [
+            *self._burden(scar, interval=getattr(scar, "percent_lv_interval", None)),
+            self._number(codes.ENHANCED_SLICES, scar.enhanced_slices, codes.COUNT),
+            *(
+                self._number(codes.TRANSMURALITY, value, codes.PERCENT, derivation=derivation)
+                for derivation, value in transmurality
+                if value is not None
+            ),
+        ], []
+
+    def _measure_mvo(self):
+        return self._burden(self.report.mvo), []
+
+    def _measure_lvbloodpool(self):
+        volume_ml = self.report.lv.blood_pool_volume_ml
+        return [self._number(codes.VOLUME, volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS)], []
+
+    def _burden(self, measures, *, interval: tuple[float, float] | None = None) -> list:
+        properties = None
+        if interval is not None:
+            properties = self.hd.sr.MeasurementProperties(
+                lower_measurement_uncertainty=measures.percent_lv - interval[0],
+                upper_measurement_uncertainty=interval[1] - measures.percent_lv,
+            )
+        return [
+            self._number(codes.VOLUME, measures.volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS),
+            self._number(codes.MASS, measures.mass_g, codes.GRAM),
+            self._number(
+                codes.PERCENT_LV, measures.percent_lv, codes.PERCENT, method=codes.OUTLINED, properties=properties
+            ),
+        ]
+
+    def aha_segment(self, segment: SegmentMeasures):
+        measurements = [
+            self._number(codes.VOLUME, segment.myocardium_volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS),
+            self._number(codes.PERCENT_SEGMENT, segment.scar_percent, codes.PERCENT, method=codes.OUTLINED),
+        ]
+        if segment.transmurality_percent is not None:
+            measurements.append(
+                self._number(codes.TRANSMURALITY, segment.transmurality_percent, codes.PERCENT, derivation=codes.MEAN)
+            )
+        evaluations = [
+            self._evaluation(name, values[value])
+            for name, values, value in (
+                (codes.TRANSMURAL_CLASS, codes.TRANSMURAL_CLASSES, segment.transmurality_class),
+                (codes.TERRITORY, codes.TERRITORIES, segment.territory),
+            )
+            if value in values
+        ]
+        return self.hd.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self.hd.sr.TrackingIdentifier(
+                self.hd.UID(), f"AHA segment {segment.segment} {segment.name}"
+            ),
+            finding_type=concept(codes.LV_MYOCARDIUM),
+            finding_sites=[self.hd.sr.FindingSite(concept(codes.AHA_SEGMENTS[segment.segment - 1]))],
+            algorithm_id=self._algorithm("Scar"),
+            measurements=measurements,
+            qualitative_evaluations=evaluations or None,
+        )
+
+    def thresholds(self):
+        """Scar as intensity methods would have it, for comparison; the definitions are parameters of the algorithm."""
+        thresholds = self.report.thresholds
+        return self.hd.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), "Scar by intensity, for comparison"),
+            finding_type=concept(codes.FINDINGS["Scar"]),
+            finding_sites=[self.hd.sr.FindingSite(concept(codes.LV_MYOCARDIUM))],
+            algorithm_id=self.hd.sr.AlgorithmIdentification(
+                name=MANUFACTURER,
+                version=scarnet.__version__,
+                parameters=[f"{key}: {measures.definition}" for key, measures in thresholds.items()],
+            ),
+            measurements=[
+                self._number(codes.PERCENT_LV, measures.percent_lv, codes.PERCENT, method=codes.threshold_method(key))
+                for key, measures in thresholds.items()
+            ],
+        )
+
+    def _algorithm(self, name: str):
+        """TID 4019: who drew the structure that was measured, and with what it was measured."""
+        origin = self.origins[name]
+        measured = f"Measured by SlicerScarNet {scarnet.__version__}"
+        if origin.algorithm_type == "MANUAL":
+            return self.hd.sr.AlgorithmIdentification(
+                name=MANUFACTURER,
+                version=scarnet.__version__,
+                parameters=["Outlined by hand, or read from a file that does not say who outlined it", *self._file()],
+            )
+        model = self.report.provenance.get("model") or {}
+        drawn = "Corrected by hand after the algorithm" if origin.algorithm_type == "SEMIAUTOMATIC" else "Not corrected"
+        sha256 = [f"Weights SHA-256 {model['sha256']}"] if model.get("sha256") else []
+        return self.hd.sr.AlgorithmIdentification(
+            name=origin.algorithm_name or "unknown",
+            version=origin.algorithm_version or "unknown",
+            family=concept(codes.ARTIFICIAL_INTELLIGENCE) if model else None,
+            parameters=[*sha256, drawn, *self._file(), measured],
+        )
+
+    def _file(self) -> list[str]:
+        facts = self.report.provenance.get("segmentation") or {}
+        sha256 = facts.get("read_from_file_sha256")
+        return [f"Read from a file with SHA-256 {sha256}"] if sha256 else []
+
+    def _number(self, name: Code, value: float, unit: Code, *, method=None, derivation=None, properties=None):
+        return self.hd.sr.Measurement(
+            name=concept(name),
+            value=value,
+            unit=concept(unit),
+            method=None if method is None else concept(method),
+            derivation=None if derivation is None else concept(derivation),
+            properties=properties,
+        )
+
+    def _evaluation(self, name: Code, value: Code):
+        return self.hd.sr.QualitativeEvaluation(concept(name), concept(value))
