@@ -76,10 +76,13 @@ def _smoothed(muscle: MuscleSignal) -> np.ndarray:
 
 
 def _enclosed(infarct: np.ndarray, muscle: MuscleSignal) -> np.ndarray:
-    """Muscle that infarct and cavity enclose. More of it than infarct is not an obstruction but a ring of scar around the wall."""
+    """Muscle that infarct and cavity enclose, unless it runs around the cavity itself or outweighs the infarct: a healthy inner wall
+    within a ring of scar is no obstruction.
+    """
     result = np.zeros_like(infarct)
     for k in np.flatnonzero(infarct.any(axis=(1, 2))):
         hole = ndimage.binary_fill_holes(infarct[k] | muscle.cavity[k]) & muscle.mask[k] & ~infarct[k]
-        if hole.sum() <= infarct[k].sum():
-            result[k] = hole
+        if hole.any() and hole.sum() <= infarct[k].sum():
+            around = ndimage.binary_fill_holes(hole)
+            result[k] = hole & ~(around & muscle.cavity[k]).any()
     return result
