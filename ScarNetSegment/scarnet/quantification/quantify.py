@@ -40,6 +40,12 @@ class QuantificationParameters:
             raise InputError(
                 f"Myocardial density must lie between 0.9 and 1.2 g/mL, got {self.myocardial_density_g_per_ml}."
             )
+        for what, point in (
+            ("The anterior RV insertion", self.anterior_rv_insertion_lps_mm),
+            ("The remote point", self.remote_lps_mm),
+        ):
+            if point is not None and not (len(point) == 3 and all(math.isfinite(value) for value in point)):
+                raise InputError(f"{what} takes three numbers (LPS, mm), got {tuple(point)}.")
 
 
 def quantify(

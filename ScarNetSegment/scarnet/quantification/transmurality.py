@@ -13,6 +13,8 @@ RAYS = 120
 STEP_MM = 0.2
 #: A ray with less muscle than this has no wall to speak of (outflow tract, thinned or torn outline).
 MINIMUM_WALL_MM = 1.0
+#: A ray that crosses less scar than this share of a pixel grazes its corner: it is not enhanced.
+MINIMUM_SCAR_PIXELS = 0.5
 #: The maximum of a slice is that of as many neighbouring rays: along a single one lengths carry the pixels' steps.
 MAXIMUM_OVER_RAYS = 5
 
@@ -74,6 +76,7 @@ def wall_rays(labels: np.ndarray, frame: HeartFrame) -> WallRays:
         has_wall = thickness >= MINIMUM_WALL_MM
         wall[k, has_wall] = thickness[has_wall]
         is_scar = along >= Label.SCAR
+        is_scar &= (is_scar.sum(axis=1) * STEP_MM >= MINIMUM_SCAR_PIXELS * min(spacing))[:, None]
         scar[k, has_wall] = is_scar.sum(axis=1)[has_wall] * STEP_MM
         before = (np.cumsum(is_scar, axis=1) == 0) & (along >= Label.MYOCARDIUM)  # muscle crossed before any scar
         enhanced = has_wall & is_scar.any(axis=1)
