@@ -141,7 +141,7 @@ def test_how_a_stack_is_stored_does_not_change_the_burden(turn, mirror, reverse,
     weights = weights_by_hand_mm(z)
     muscle = sum(shape.muscle_area_mm2(p) * w for p, w in zip(z, weights, strict=True)) / 1000
     scar = sum(shape.muscle_area_mm2(p) * w * shape.percent_of_slice(p) / 100 for p, w in zip(z, weights, strict=True))
-    assert report.lv.myocardium_volume_ml == pytest.approx(muscle, rel=0.01)
+    assert report.lv.myocardium_volume_ml == pytest.approx(muscle, rel=0.02)
     assert report.scar.volume_ml == pytest.approx(scar / 1000, rel=0.05)
     flipped = labels[:, ::-1, ::-1].copy()
     g = geometry
@@ -157,7 +157,7 @@ def test_how_a_stack_is_stored_does_not_change_the_burden(turn, mirror, reverse,
 @pytest.mark.parametrize("mirror", [False, True])
 def test_transmurality_of_every_slice_within_three_points(depth, mirror):
     labels, geometry = draw(
-        Shape(depth=depth, taper=0.2, turn_deg_per_mm=2.0), STACKS["unequal"] + 5, pixel_mm=(0.6, 0.6), mirror=mirror
+        Shape(depth=depth, taper=0.1, turn_deg_per_mm=2.0), STACKS["unequal"] + 5, pixel_mm=(0.6, 0.6), mirror=mirror
     )
     report = measured(labels, geometry)
     for s in report.slices:

@@ -14,7 +14,7 @@ from scarnet.quantification.context import measure_context
 from scarnet.quantification.image_quality import coverage_warnings, slice_distance_warnings, stray_scar_warnings
 from scarnet.quantification.regional import measure_regions
 from scarnet.quantification.report import LvMeasures, MvoMeasures, Quality, ScarMeasures, ScarReport, SliceMeasures
-from scarnet.quantification.transmurality import WallRays
+from scarnet.quantification.transmurality import RAYS, WallRays
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries, Reconstruction
 from scarnet.series.geometry import LENGTH_DECIMALS
@@ -204,7 +204,7 @@ def _rules(series: LgeSeries, density: float, remote_lps_mm) -> dict[str, str]:
         "scar and as myocardium.",
         "segments": "AHA-17, thirds of the slices that show a cavity, counted from the anterior insertion of the right "
         "ventricle; the apex (17) is not measured on short-axis slices.",
-        "transmurality": "Share of the wall that is scar, along 120 rays from the cavity's centre; the mean over enhanced "
+        "transmurality": f"Share of the wall that is scar, along {RAYS} rays from the cavity's centre; the mean over enhanced "
         "rays. The maximum of a slice is over 15 degrees of the wall, that of the heart the most transmural segment.",
         "thresholds": "Intensity methods on the same myocardium, for comparison; the scar above is as outlined. Remote "
         f"myocardium is the {'darkest sector of each slice' if remote_lps_mm is None else 'sector about the given point'}. "
