@@ -69,10 +69,9 @@ def wall_rays(labels: np.ndarray, frame: HeartFrame) -> WallRays:
         lv = labels[k] > 0
         reach = frame.distances_mm(k)[lv].max() + max(spacing)
         radii = np.arange(STEP_MM / 2, reach, STEP_MM)
-        index = np.round(frame.ray_points(k, angles, radii)).astype(int)
-        inside = ((index >= 0) & (index < labels.shape[1:])).all(axis=-1)
-        index = np.clip(index, 0, np.array(labels.shape[1:]) - 1)
-        along = np.where(inside, labels[k][index[..., 0], index[..., 1]], 0)
+        index = np.round(frame.ray_points(k, angles, radii)).astype(int) + 1  # a border of background beyond the edge
+        rows, columns = (np.clip(index[..., axis], 0, labels.shape[1 + axis] + 1) for axis in (0, 1))
+        along = np.pad(labels[k], 1)[rows, columns]
         thickness = (along >= Label.MYOCARDIUM).sum(axis=1) * STEP_MM
         has_wall = thickness >= MINIMUM_WALL_MM
         wall[k, has_wall] = thickness[has_wall]
