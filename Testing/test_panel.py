@@ -602,6 +602,27 @@ def test_a_moved_volume_has_no_dicom_results(from_dicom, tmp_path):
     assert presenter.dicom_button.enabled
 
 
+def test_the_report_says_what_was_done_and_whether_a_reader_accepts_it(done, tmp_path):
+    scar = get_mask(done, "Scar")
+    k = int(np.argmax(scar.sum(axis=(1, 2))))
+    for n in range(3):
+        scar[k, np.nonzero(scar[k].any(axis=1))[0][0]] = False
+        set_mask(done, "Scar", scar)
+        settle(done)
+    before = done.report.provenance["history"]
+    assert [e["what"] for e in before][1:] == ["corrected"] and before[-1]["steps"] == 3
+    change = before[-1]["changed_ml"]["Scar"]
+    edit = done.report.provenance["edits"]["Scar"]
+    assert change == pytest.approx(edit["corrected_ml"] - edit["model_ml"], abs=0.01) and change < 0
+    page = done.export(tmp_path)["report.html"].read_text(encoding="utf-8")
+    assert "not yet accepted by a reader" in page and "corrected by the reader in 3 steps (Scar " in page
+    done.toggle_reviewed()
+    page = done.export(tmp_path)["report.html"].read_text(encoding="utf-8")
+    assert "accepted by a reader" in page and "not yet accepted" not in page
+    done.toggle_reviewed()
+    assert [e["what"] for e in done.report.provenance["history"]][-2:] == ["reviewed", "review withdrawn"]
+
+
 def test_every_export_has_a_folder_of_its_own(done, tmp_path):
     """One patient's report never replaces another's, however fast one follows the other."""
     folders = {done.export(tmp_path)["report.json"].parent for _ in range(3)}
