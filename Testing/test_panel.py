@@ -605,7 +605,7 @@ def test_a_moved_volume_has_no_dicom_results(from_dicom, tmp_path):
 def test_the_report_says_what_was_done_and_whether_a_reader_accepts_it(done, tmp_path):
     scar = get_mask(done, "Scar")
     k = int(np.argmax(scar.sum(axis=(1, 2))))
-    for n in range(3):
+    for _n in range(3):
         scar[k, np.nonzero(scar[k].any(axis=1))[0][0]] = False
         set_mask(done, "Scar", scar)
         settle(done)
