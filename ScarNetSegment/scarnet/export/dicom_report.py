@@ -279,7 +279,7 @@ class _GroupBuilder:
         return self.hd.sr.AlgorithmIdentification(
             name=origin.algorithm_name or "unknown",
             version=origin.algorithm_version or "unknown",
-            family=concept(codes.ARTIFICIAL_INTELLIGENCE) if model else None,
+            # The family (artificial intelligence) stands in the SEG: readers of SR take it for an evaluation of the finding.
             parameters=[*sha256, drawn, *self._file(), measured],
         )
 
