@@ -37,9 +37,10 @@ def read_dicom_segmentation(
             if kind not in (_SEGMENTATION, _LABEL_MAP):
                 known = pydicom.uid.UID(kind).name if kind else "nothing that says what it is"
                 raise InputError(f"{path.name} is no DICOM segmentation but {known}; give the SEG file.")
+            geometry, slice_of = _place(dataset, path.name)
             stored = hd.seg.Segmentation.from_dataset(dataset, copy=False)
-            pixels = stored.pixel_array
-            return _segments(stored, pixels, path.name), *_place(stored, path.name, series)
+            frames = stored.pixel_array.reshape(-1, *geometry.shape[1:])
+            return _segments(stored, frames, slice_of), geometry, _belonging(stored, series)
         except InputError:
             raise
         except Exception as error:  # decoders and damaged files raise many types; all mean the same to a user
@@ -48,35 +49,37 @@ def read_dicom_segmentation(
             ) from error
 
 
-def _place(stored, name: str, series: LgeSeries) -> tuple[StackGeometry, tuple[str, ...]]:
-    orientation, positions, spacing, thickness = _frames(stored, name)
-    normal = np.cross(*orientation)
-    slices, _ = _slices(positions, normal)
+def _place(dataset: pydicom.Dataset, name: str) -> tuple[StackGeometry, np.ndarray]:
+    """The stack of the slices that hold frames, and for each frame the number of its slice there."""
+    orientation, positions, spacing, thickness = _frames(dataset, name)
+    slices, slice_of = _slices(positions, np.cross(*orientation))
     geometry = StackGeometry(
-        shape=(len(slices), int(stored.Rows), int(stored.Columns)),
+        shape=(len(slices), int(dataset.Rows), int(dataset.Columns)),
         pixel_spacing_mm=spacing,
         column_direction=orientation[0],
         row_direction=orientation[1],
         slice_origins_mm=slices,
         single_slice_thickness_mm=thickness,
     )
-    notes = []
+    return geometry, slice_of
+
+
+def _belonging(stored, series: LgeSeries) -> tuple[str, ...]:
+    """Whether it was made for these images, as far as identifiers tell."""
     source = series.source
-    frame = str(stored.get("FrameOfReferenceUID", ""))
     if source.study_instance_uid and str(stored.StudyInstanceUID) != source.study_instance_uid:
-        notes.append("The DICOM SEG belongs to another study than the images: make sure that it is this patient's.")
-    elif source.frame_of_reference_uid and frame != source.frame_of_reference_uid:
-        notes.append(
-            "The DICOM SEG names another frame of reference than the images; it was placed by its coordinates."
-        )
-    return geometry, tuple(notes)
+        return ("The DICOM SEG belongs to another study than the images: make sure that it is this patient's.",)
+    frame = str(stored.get("FrameOfReferenceUID", ""))
+    if source.frame_of_reference_uid and frame != source.frame_of_reference_uid:
+        return ("The DICOM SEG names another frame of reference than the images; it was placed by its coordinates.",)
+    return ()
 
 
-def _frames(stored, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float], float | None]:
+def _frames(dataset: pydicom.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float], float | None]:
     """Orientation `(2, 3)`, position of each frame `(frames, 3)`, pixel spacing, and slice thickness where it is stated."""
-    shared = stored.SharedFunctionalGroupsSequence[0]
+    shared = dataset.SharedFunctionalGroupsSequence[0]
     orientations, positions, spacings = [], [], []
-    for frame in stored.PerFrameFunctionalGroupsSequence:
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
         found = [
             (frame if keyword in frame else shared).get(keyword)
             for keyword in ("PlaneOrientationSequence", "PlanePositionSequence", "PixelMeasuresSequence")
@@ -107,10 +110,7 @@ def _slices(positions: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.n
     return positions[first], number
 
 
-def _segments(stored, pixels: np.ndarray, name: str) -> list[StoredSegment]:
-    frames = pixels.reshape(-1, int(stored.Rows), int(stored.Columns))
-    orientation, positions, _, _ = _frames(stored, name)
-    _, slice_of = _slices(positions, np.cross(*orientation))
+def _segments(stored, frames: np.ndarray, slice_of: np.ndarray) -> list[StoredSegment]:
     label_map = str(stored.SegmentationType) == "LABELMAP"
     limit = 1.0
     if str(stored.SegmentationType) == "FRACTIONAL":
