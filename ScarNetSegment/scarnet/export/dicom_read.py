@@ -81,7 +81,7 @@ def _frames(dataset: pydicom.Dataset, name: str) -> tuple[np.ndarray, np.ndarray
     orientations, positions, spacings = [], [], []
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         found = [
-            (frame if keyword in frame else shared).get(keyword)
+            _functional_group(frame, shared, keyword)
             for keyword in ("PlaneOrientationSequence", "PlanePositionSequence", "PixelMeasuresSequence")
         ]
         if not all(found) or "ImagePositionPatient" not in found[1][0]:
@@ -100,6 +100,11 @@ def _frames(dataset: pydicom.Dataset, name: str) -> tuple[np.ndarray, np.ndarray
     return axes, np.array(positions), tuple(spacings[0]), float(found[2][0].get("SliceThickness") or 0) or None
 
 
+def _functional_group(frame: pydicom.Dataset, shared: pydicom.Dataset, keyword: str):
+    """Of a frame: its own, or the one that all share (PS3.3 C.7.6.16)."""
+    return (frame if keyword in frame else shared).get(keyword)
+
+
 def _slices(positions: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the slices, in order along the normal, and for each frame the slice it belongs to."""
     along = positions @ normal
@@ -115,16 +120,22 @@ def _segments(stored, frames: np.ndarray, slice_of: np.ndarray) -> list[StoredSe
     limit = 1.0
     if str(stored.SegmentationType) == "FRACTIONAL":
         limit = FRACTION_INSIDE * float(stored.MaximumFractionalValue)
+    shared = stored.SharedFunctionalGroupsSequence[0]
+    segment_of = []
+    if not label_map:
+        for frame in stored.PerFrameFunctionalGroupsSequence:
+            group = _functional_group(frame, shared, "SegmentIdentificationSequence")
+            segment_of.append(int(group[0].ReferencedSegmentNumber))
     found = []
     for description in stored.SegmentSequence:
         number = int(description.SegmentNumber)
         if label_map and number == 0:
             continue  # what is no segment
         mask = np.zeros((slice_of.max() + 1, *frames.shape[1:]), bool)
-        for frame, k, item in zip(frames, slice_of, stored.PerFrameFunctionalGroupsSequence, strict=True):
+        for index, (frame, k) in enumerate(zip(frames, slice_of, strict=True)):
             if label_map:
                 mask[k] |= frame == number
-            elif int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber) == number:
+            elif segment_of[index] == number:
                 mask[k] |= frame >= limit
         found.append(_stored(description, mask))
     return found
