@@ -8,7 +8,6 @@ import html
 import importlib.metadata
 import json
 import re
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,13 +30,12 @@ _DOCBOOK = "http://docbook.org/ns/docbook"
 
 
 def standard_folder() -> Path | None:
-    """Where the package put its tables: `standard` beside the environment's `bin`; None where it is not installed."""
+    """Where the package put its tables (outside the library: `standard` in the environment); None where it is not installed."""
     try:
-        importlib.metadata.version("dicom-standard")
+        files = importlib.metadata.files("dicom-standard") or ()
     except importlib.metadata.PackageNotFoundError:
         return None
-    folder = Path(sys.prefix) / "standard"
-    return folder if (folder / "module_to_attributes.json").is_file() else None
+    return next((Path(f.locate()).resolve().parent for f in files if f.name == "module_to_attributes.json"), None)
 
 
 def dicom_info(folder: Path):

@@ -95,7 +95,7 @@ def test_who_drew_it_is_handed_on_through_the_report(ours, dicom_folder, tmp_pat
 
     measure(ours, dicom_folder, tmp_path / "out", dicom=True)
     provenance = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["provenance"]
-    assert provenance["segmentation"]["origins"]["Scar"]["algorithm_type"] == "SEMIAUTOMATIC"
+    assert provenance["origins"]["Scar"]["algorithm_type"] == "SEMIAUTOMATIC"
     again = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
     kinds = {str(s.SegmentLabel): str(s.SegmentAlgorithmType) for s in again.SegmentSequence}
     assert kinds.pop("Scar") == "SEMIAUTOMATIC" and set(kinds.values()) == {"AUTOMATIC"}
@@ -366,3 +366,12 @@ def test_files_written_by_measure_with_resample(series, dicom_folder, phantom, t
     warnings = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["quality"]["warnings"]
     assert any("was resampled" in w for w in warnings)
     assert (tmp_path / "out" / "report.dcm").is_file()
+
+
+def test_segment_says_before_any_work_that_no_dicom_can_be_written(phantom, tmp_path):
+    from scarnet.cli import segment
+
+    write_label_map(tmp_path / "lge.nii.gz", phantom.labels, phantom.series.geometry)
+    with pytest.raises(InputError, match="refer to DICOM images"):
+        segment(tmp_path / "lge.nii.gz", tmp_path / "out", dicom=True, model="not there")
+    assert not (tmp_path / "out").exists()

@@ -181,7 +181,7 @@ def test_it_says_who_measured_how_and_that_nobody_verified_it(written):
     )
     assert "research use only" in document.SeriesDescription
     root = [(i.ConceptNameCodeSequence[0].CodeValue, i) for i in document.ContentSequence]
-    texts = [i.TextValue for code, i in root if i.ValueType == "TEXT" and code in ("121106", "121077")]
+    texts = [i.TextValue for code, i in root if i.ValueType == "TEXT" and code in ("121106", "111412")]
     assert "research use only" in texts[0].lower() and report.summary in texts
     assert "Warning: A warning." in texts
     assert all(any(rule in text for text in texts) for rule in report.rules.values())
@@ -233,8 +233,12 @@ def test_no_scar_is_a_measured_zero_without_a_segment(dicom_folder, phantom, tmp
     groups = groups_of(document)
     assert numbers(groups["Scar"])["PERCENT_LV", "OUTLINED", "%"] == 0
     assert len(document.content.get_volumetric_roi_measurement_groups()) == 2  # myocardium and blood pool
-    names = [i.ConceptNameCodeSequence[0].CodeValue for i in groups["LV myocardium"][0].ContentSequence]
-    assert "122670" not in names  # by hand: whether papillary muscles are in is not known
+    assert "122670" not in evaluations(
+        groups["LV myocardium"]
+    )  # by hand: whether papillary muscles are in is not known
+    run = ScarSegmentation(labels, None, np.zeros(3), np.zeros(len(labels)), MODEL | {"name": "my own"}, {}, ())
+    write_dicom_report(tmp_path / "own.dcm", series, quantify(series, labels, segmentation=run))
+    assert "122670" not in evaluations(groups_of(highdicom.sr.srread(tmp_path / "own.dcm"))["LV myocardium"])
 
 
 def test_it_can_be_written_without_a_seg(dicom_folder, phantom, tmp_path):

@@ -240,7 +240,7 @@ def measure(
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
     origins = {name: asdict(origin) for name, origin in read.origins.items()}
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation), "origins": origins}}
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
     report = quantify(series, read.labels, parameters=parameters, notes=read.notes, provenance=provenance)
     _print_report(report, write_outputs(output, series, read.labels, report, with_segmentation=False, with_dicom=dicom))
 

@@ -153,7 +153,7 @@ def origin_of(model: dict | None, edited: bool) -> SegmentOrigin:
 
 def read_origins(provenance: dict) -> dict[str, SegmentOrigin]:
     """Who drew the segments that were read from a file, as the provenance of a report keeps it (`measure`)."""
-    kept = (provenance.get("segmentation") or {}).get("origins") or {}
+    kept = provenance.get("origins") or {}
     return {name: SegmentOrigin(**facts) for name, facts in kept.items()}
 
 

@@ -28,7 +28,7 @@ REPORT_TITLE: Code = ("DCM", "126000", "Imaging Measurement Report")
 CARDIAC_MRI: Code = ("SCT", "241620005", "Cardiac MRI")
 ARTIFICIAL_INTELLIGENCE: Code = ("DCM", "123110", "Artificial Intelligence")
 COMMENT: Code = ("DCM", "121106", "Comment")
-CONCLUSION: Code = ("DCM", "121077", "Conclusion")
+NARRATIVE_SUMMARY: Code = ("DCM", "111412", "Narrative Summary")  # by a machine: a conclusion is a reader's
 
 LV_MYOCARDIUM: Code = ("SCT", "49848007", "Myocardium of left ventricle")
 LEFT_VENTRICLE: Code = ("SCT", "87878005", "Left ventricle")

@@ -21,12 +21,11 @@ from scarnet.export.dicom_source import CHARACTER_SET, quiet, require_highdicom,
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
 from scarnet.quantification.report import SegmentMeasures
+from scarnet.resources import shipped
 from scarnet.segments import SEGMENTS, Code, SegmentOrigin, origin_of
 from scarnet.series import LgeSeries
 
 SERIES_NUMBER = 9702
-#: UT values may be long; a reader's screen is not.
-_MAXIMUM_TEXT = 1024
 
 
 def write_dicom_report(
@@ -73,7 +72,7 @@ def dicom_report(
             content[0].ContentSequence.append(
                 hd.sr.TextContentItem(
                     name=concept(code),
-                    value=text[:_MAXIMUM_TEXT],
+                    value=text,
                     relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
                 )
             )
@@ -116,7 +115,7 @@ def _sentences(report: ScarReport) -> list[tuple[Code, str]]:
     """What a reader must know beside the numbers: use, finding, definitions, warnings, and what to look at first."""
     lines = [(codes.COMMENT, scarnet.RESEARCH_USE)]
     if report.summary:
-        lines.append((codes.CONCLUSION, report.summary))
+        lines.append((codes.NARRATIVE_SUMMARY, report.summary))
     lines += [(codes.COMMENT, f"Rule, {name.replace('_', ' ')}: {text}") for name, text in report.rules.items()]
     lines += [(codes.COMMENT, f"Warning: {text}") for text in report.quality.warnings]
     lines += [(codes.COMMENT, f"To review: {text}") for text in report.quality.review]
@@ -146,7 +145,13 @@ class _GroupBuilder:
 
     def structure(self, segment_id: str):
         segment = next(s for s in SEGMENTS if s.segment_id == segment_id)
-        measurements, evaluations = getattr(self, f"_measure_{segment_id.lower()}")()
+        measure = {
+            "LVMyocardium": self._myocardium,
+            "Scar": self._scar,
+            "MVO": self._mvo,
+            "LVBloodPool": self._blood_pool,
+        }[segment_id]
+        measurements, evaluations = measure()
         common: dict[str, Any] = dict(
             finding_type=concept(codes.FINDINGS[segment_id]),
             finding_sites=[self.hd.sr.FindingSite(concept(segment.region or codes.LEFT_VENTRICLE))],
@@ -171,15 +176,17 @@ class _GroupBuilder:
             **common,
         )
 
-    def _measure_lvmyocardium(self):
+    def _myocardium(self):
         lv = self.report.lv
-        model = self.report.provenance.get("model")
+        model = self.report.provenance.get("model") or {}
+        # The shipped models leave them to the blood pool; of a hand, or a model trained by a user, it is not known.
+        known = bool(model) and (shipped("Models") / str(model.get("name"))).is_dir()
         return [
             self._number(codes.VOLUME, lv.myocardium_volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS),
             self._number(codes.LV_MASS, lv.mass_g, codes.GRAM),
-        ], ([self._evaluation(codes.PAPILLARY_MUSCLE, codes.PAPILLARY_MUSCLE_EXCLUDED)] if model else [])
+        ], ([self._evaluation(codes.PAPILLARY_MUSCLE, codes.PAPILLARY_MUSCLE_EXCLUDED)] if known else [])
 
-    def _measure_scar(self):
+    def _scar(self):
         scar = self.report.scar
         transmurality = (
             (codes.MEAN, scar.transmurality_mean_percent),
@@ -195,10 +202,10 @@ class _GroupBuilder:
             ),
         ], []
 
-    def _measure_mvo(self):
+    def _mvo(self):
         return self._burden(self.report.mvo), []
 
-    def _measure_lvbloodpool(self):
+    def _blood_pool(self):
         volume_ml = self.report.lv.blood_pool_volume_ml
         return [self._number(codes.VOLUME, volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS)], []
 
