@@ -4,8 +4,9 @@ Thin on purpose: the panel's state and decisions are in `scarnet.panel`, the sce
 process of its own. Nothing heavy is imported before the user opens the module.
 """
 
-import logging
+import html
 import os
+import pathlib
 import shutil
 
 import qt
@@ -22,7 +23,9 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 MODULE_FOLDER = os.path.dirname(os.path.abspath(__file__))
-POLL_MILLISECONDS = 100
+POLL_MILLISECONDS = 40
+#: Choices that a new scene takes over from the last one.
+REMEMBERED = ("model", "device", "method", "density_g_per_ml")
 
 
 class ScarNetSegment(ScriptedLoadableModule):
@@ -137,6 +140,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = ScarNetSegmentLogic()
         self._setUpEditor()
         self._setUpChoices()
+        self._setUpIcons()
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self.onTimer)
@@ -145,13 +149,22 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChosen)
         ui.segmentButton.connect("clicked(bool)", self.onSegmentOrCancel)
         ui.coreButton.connect("clicked(bool)", self.onMarkCores)
+        ui.reviewedButton.connect("clicked(bool)", self.onReviewed)
         ui.sliceTable.connect("cellClicked(int,int)", self.onSliceClicked)
         ui.exportButton.connect("clicked(bool)", self.onExport)
+        ui.addModelButton.connect("clicked(bool)", self.onAddModel)
+        ui.pickCenterButton.connect("clicked(bool)", self.onPickCenter)
+        ui.pickInsertionButton.connect("clicked(bool)", self.onPickInsertion)
+        ui.pickRemoteButton.connect("clicked(bool)", self.onPickRemote)
         ui.modelSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
         ui.deviceSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
+        ui.methodSelector.connect("currentIndexChanged(int)", self.onAdvancedChanged)
         ui.centerSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAdvancedChanged)
         ui.insertionSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAdvancedChanged)
+        ui.remoteSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onAdvancedChanged)
         ui.densitySpinBox.connect("valueChanged(double)", self.onAdvancedChanged)
+        ui.exportDirectory.connect("directoryChanged(QString)", self.onFolderChanged)
+        ui.packagesPath.connect("currentPathChanged(QString)", self.onFolderChanged)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
@@ -178,6 +191,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def start(self):
         self.presenter = self.logic.newPresenter(onChange=self.show, translate=_)
+        self._recallSettings()
         self._timer.start()
         self.show()
 
@@ -217,6 +231,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNodeSelectorVisible(False)
         editor.setSourceVolumeNodeSelectorVisible(False)
+        editor.autoShowSourceVolumeNode = False  # the user's views stay as they are
         editor.setEffectNameOrder(["Paint", "Erase", "Draw", "Scissors", "Threshold", "Islands", "Smoothing"])
         editor.unorderedEffectsVisible = False
         editor.undoEnabled = True
@@ -224,13 +239,37 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onEditorChanged)
 
     def _setUpChoices(self):
-        self._models = ["default", *self.logic.modelNames()]
+        ui = self.ui
+        self._updating = True
+        self._models = ["default"]
+        ui.modelSelector.addItem(_("Shipped model"))
+        for name in self.logic.modelNames():
+            self._addModel(name)
         self._devices = ["auto", "cpu", "cuda", "mps"]
-        for name in self._models:
-            self.ui.modelSelector.addItem(_("Shipped model") if name == "default" else name)
         for text in (_("Automatic"), _("Processor"), _("NVIDIA GPU"), _("Apple GPU")):
-            self.ui.deviceSelector.addItem(text)
-        self.ui.exportDirectory.directory = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
+            ui.deviceSelector.addItem(text)
+        self._methods = [""]
+        ui.methodSelector.addItem(_("No other method"))
+        for key, name in self.logic.methods():
+            self._methods.append(key)
+            ui.methodSelector.addItem(name)
+        self._updating = False
+
+    def _addModel(self, name):
+        self._models.append(name)
+        self.ui.modelSelector.addItem(name)
+
+    def _setUpIcons(self):
+        ui = self.ui
+        self._icons = {
+            name: qt.QIcon(self.resourcePath(f"Icons/{name}.png"))
+            for name in ("Segment", "Cancel", "MarkCore", "Review", "Reviewed", "Export", "Pick")
+        }
+        ui.coreButton.icon = self._icons["MarkCore"]
+        ui.exportButton.icon = self._icons["Export"]
+        ui.pickCenterButton.icon = self._icons["Pick"]
+        ui.pickInsertionButton.icon = self._icons["Pick"]
+        ui.pickRemoteButton.icon = self._icons["Pick"]
 
     # --- what the user does -----------------------------------------------------------------------------------------
 
@@ -251,7 +290,10 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.presenter.cancel()
             return
         with slicer.util.tryWithErrorDisplay(_("The segmentation could not be started."), waitCursor=False):
-            self.logic.ensureRequirements()
+            parameters = self.presenter.parameters
+            self.logic.ensureRequirements(
+                parameters.model, parameters.device, wheelFolder=self.ui.packagesPath.currentPath
+            )
             self.presenter.segment()
 
     def onMarkCores(self):
@@ -261,27 +303,59 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.editor.saveStateForUndo()
         mark_dark_cores(parameters.segmentation, parameters.volume)
 
+    def onReviewed(self):
+        self.presenter.toggle_reviewed()
+
     def onSliceClicked(self, row, column):
         from scarnet.scene.views import jump_to_slice
 
         index = self.presenter.slices[row].index
         jump_to_slice(slicer.util.getNodesByClass("vtkMRMLSliceNode"), self.presenter.parameters.volume, index)
 
+    def onPickCenter(self):
+        self.presenter.pick("lv_center")
+
+    def onPickInsertion(self):
+        self.presenter.pick("rv_insertion")
+
+    def onPickRemote(self):
+        self.presenter.pick("remote")
+
+    def onAddModel(self):
+        path = qt.QFileDialog.getOpenFileName(
+            None, _("Model card or MedSAM checkpoint"), "", _("Models") + " (model.json *.pth)"
+        )
+        if not path:
+            return
+        with slicer.util.tryWithErrorDisplay(_("The model could not be added."), waitCursor=True):
+            name = self.logic.addModel(path)
+            if name is not None:
+                self._addModel(name)
+                self.ui.modelSelector.currentIndex = len(self._models) - 1
+
     def onExport(self):
         with slicer.util.tryWithErrorDisplay(_("The report could not be exported."), waitCursor=True):
-            self.logic.ensureRequirements()
-            self.presenter.export(self.ui.exportDirectory.directory)
+            dicom = self.ui.dicomCheckBox.checked and self.presenter.dicom_button.enabled
+            self.logic.ensureRequirements(dicom=dicom, wheelFolder=self.ui.packagesPath.currentPath)
+            self.presenter.export(self.ui.exportDirectory.directory, dicom=dicom, scene=self.ui.sceneCheckBox.checked)
 
     def onAdvancedChanged(self, *unused):
         if self._updating or self.presenter is None:
             return
-        parameters = self.presenter.parameters
-        parameters.model = self._models[self.ui.modelSelector.currentIndex]
-        parameters.device = self._devices[self.ui.deviceSelector.currentIndex]
-        parameters.lv_center = self.ui.centerSelector.currentNode()
-        parameters.rv_insertion = self.ui.insertionSelector.currentNode()
-        parameters.density_g_per_ml = self.ui.densitySpinBox.value
+        parameters, ui = self.presenter.parameters, self.ui
+        parameters.model = self._models[ui.modelSelector.currentIndex]
+        parameters.device = self._devices[ui.deviceSelector.currentIndex]
+        parameters.method = self._methods[ui.methodSelector.currentIndex]
+        parameters.lv_center = ui.centerSelector.currentNode()
+        parameters.rv_insertion = ui.insertionSelector.currentNode()
+        parameters.remote = ui.remoteSelector.currentNode()
+        parameters.density_g_per_ml = ui.densitySpinBox.value
+        self._rememberSettings()
         self.presenter.refresh()
+
+    def onFolderChanged(self, *unused):
+        if not self._updating:
+            self._rememberSettings()
 
     def onEditorChanged(self, caller, event):
         from scarnet.scene.correction import apply_editing_rules
@@ -293,6 +367,27 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 apply_editing_rules(self._editorNode, segmentation)
             finally:
                 self._updating = False
+
+    # --- settings: a new scene starts with the choices of the last ---------------------------------------------------
+
+    def _rememberSettings(self):
+        settings, parameters = qt.QSettings(), self.presenter.parameters
+        for key in REMEMBERED:
+            settings.setValue(f"ScarNet/{key}", str(getattr(parameters, key)))
+        settings.setValue("ScarNet/export_folder", self.ui.exportDirectory.directory)
+        settings.setValue("ScarNet/package_folder", self.ui.packagesPath.currentPath)
+
+    def _recallSettings(self):
+        settings, parameters = qt.QSettings(), self.presenter.parameters
+        for key in REMEMBERED:
+            value = settings.value(f"ScarNet/{key}")
+            if value and not parameters.chosen(key):
+                setattr(parameters, key, value)
+        documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
+        self._updating = True
+        self.ui.exportDirectory.directory = settings.value("ScarNet/export_folder") or documents
+        self.ui.packagesPath.currentPath = settings.value("ScarNet/package_folder") or ""
+        self._updating = False
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -313,34 +408,56 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.segmentationSelector.setCurrentNode(parameters.segmentation)
         for widget, button in (
             (ui.segmentButton, presenter.segment_button),
+            (ui.coreButton, presenter.core_button),
+            (ui.reviewedButton, presenter.reviewed_button),
+            (ui.dicomCheckBox, presenter.dicom_button),
             (ui.exportButton, presenter.export_button),
         ):
             widget.text, widget.enabled, widget.toolTip = button.text, button.enabled, button.tooltip
-        progress = presenter.progress
+        ui.segmentButton.icon = self._icons["Cancel" if presenter.running else "Segment"]
+        ui.reviewedButton.icon = self._icons["Reviewed" if presenter.reviewed else "Review"]
+        self._showProgress()
+        self._showEditor(parameters)
+        nothing = _("Volumes, bull's eye and slices follow here, and follow every correction.")
+        ui.summaryLabel.text = presenter.report.summary if presenter.report is not None else nothing
+        for widget in (ui.reportTable, ui.bullseyeLabel, ui.sliceLabel, ui.sliceTable):
+            widget.visible = presenter.report is not None
+        self._showReport(presenter.rows)
+        self._showBullseye(presenter.bullseye_svg)
+        self._showSlices(presenter.slices)
+        self._showAdvanced(parameters)
+
+    def _showProgress(self):
+        presenter, ui = self.presenter, self.ui
+        progress, message = presenter.progress, presenter.message
         ui.progressBar.visible = progress is not None
         if progress is not None:
             ui.progressBar.maximum = progress.total if progress.done else 0  # 0: busy until the first slice is done
             ui.progressBar.value = progress.done
-        message = presenter.message
         text = presenter.progress_text or (message.text if message else "")
+        if message is not None and message.folder and progress is None:
+            address = qt.QUrl.fromLocalFile(message.folder).toString()
+            text = f'{html.escape(text)} <a href="{address}">{_("Open folder")}</a>'
         colors = {"error": "color: #c0392b", "warning": "color: #b9770e"}
         ui.messageLabel.text = text
         ui.messageLabel.styleSheet = colors.get(message.kind, "") if message and progress is None else ""
-        self._showEditor(parameters)
-        ui.reportTable.setMRMLTableNode(parameters.table)
-        self._showBullseye(presenter.bullseye_svg)
-        self._showSlices(presenter.slices)
-        ui.modelSelector.currentIndex = self._models.index(parameters.model) if parameters.model in self._models else 0
-        ui.deviceSelector.currentIndex = self._devices.index(parameters.device)
+
+    def _showAdvanced(self, parameters):
+        ui = self.ui
+        for selector, values, value in (
+            (ui.modelSelector, self._models, parameters.model),
+            (ui.deviceSelector, self._devices, parameters.device),
+            (ui.methodSelector, self._methods, parameters.method),
+        ):
+            selector.currentIndex = values.index(value) if value in values else 0
         ui.centerSelector.setCurrentNode(parameters.lv_center)
         ui.insertionSelector.setCurrentNode(parameters.rv_insertion)
+        ui.remoteSelector.setCurrentNode(parameters.remote)
         ui.densitySpinBox.value = parameters.density_g_per_ml
 
     def _showEditor(self, parameters):
         ui = self.ui
         ui.correctionSection.enabled = parameters.segmentation is not None
-        ui.coreButton.enabled = parameters.segmentation is not None
-        ui.show3DButton.setSegmentationNode(parameters.segmentation)
         if ui.editor.segmentationNode() is not parameters.segmentation:
             ui.editor.setSegmentationNode(parameters.segmentation)
         if parameters.volume is not None and parameters.segmentation is not None:
@@ -364,6 +481,13 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except InputError:
             return  # the button's tooltip says what is wrong with the volume
         sliceLogic.FitSliceToAll()
+
+    def _showReport(self, rows):
+        table = self.ui.reportTable
+        table.rowCount = len(rows)
+        for index, row in enumerate(rows):
+            for column, text in enumerate((row.measure, row.value, row.model)):
+                table.setItem(index, column, qt.QTableWidgetItem(text))
 
     def _showBullseye(self, svg):
         if svg == self._shownBullseye:
@@ -409,7 +533,16 @@ class ScarNetSegmentLogic(ScriptedLoadableModuleLogic):
             translate=translate,
             python=shutil.which("PythonSlicer") or "PythonSlicer",
             environment=environment,
+            dicom_files=self.dicomFiles,
         )
+
+    def dicomFiles(self, instanceUIDs):
+        """Paths of images in Slicer's DICOM database; those that it does not know are left out."""
+        database = getattr(slicer, "dicomDatabase", None)
+        if database is None or not database.isOpen:
+            return []
+        paths = [database.fileForInstance(uid) for uid in instanceUIDs]
+        return [path for path in paths if path and os.path.isfile(path)]
 
     def segment(self, volumeNode, model="default", device="auto", onProgress=None):
         """Segment `volumeNode`; returns the new segmentation node and the report. Blocks.
@@ -451,56 +584,44 @@ class ScarNetSegmentLogic(ScriptedLoadableModuleLogic):
 
         return volume_from_series(read_lge(shipped("SampleData/LGEShortAxis")), "LGE phantom")
 
-    def ensureRequirements(self):
-        """Install what is missing after asking. Raises RuntimeError with a sentence the user can act on."""
-        path = os.path.join(MODULE_FOLDER, "Resources", "requirements.txt")
-        try:
-            import slicer.packaging as packaging
-        except ImportError:
-            packaging = None  # Slicer 5.10 and older
-        if packaging is not None:
-            packaging.pip_ensure(packaging.load_requirements(path), requester="ScarNet")
-            return
-        missing = _missingRequirements(path)
-        if not missing:
-            return
-        text = _("ScarNet needs these Python packages, which will be installed now: {names}").format(
-            names=", ".join(missing)
-        )
-        if not slicer.util.confirmOkCancelDisplay(text):
-            raise RuntimeError(_("The required Python packages were not installed; nothing was changed."))
-        try:
-            slicer.util.pip_install(missing)
-        except Exception as error:
-            logging.exception("pip failed")
-            raise RuntimeError(
-                _(
-                    "The packages could not be installed. Without a network, install their wheels from a folder in the "
-                    "Python console: slicer.util.pip_install('--no-index --find-links FOLDER {names}')"
-                ).format(names=" ".join(missing))
-            ) from error
+    def methods(self):
+        """Intensity methods that can be listed beside the scar: key in the report, and name."""
+        from scarnet.export.content import method_name
+        from scarnet.quantification.thresholds import METHODS
 
+        return [(key, method_name(key)) for key in METHODS]
 
-def _missingRequirements(path):
-    """Lines of a requirements file that are not met."""
-    from importlib.metadata import PackageNotFoundError, version
+    def addModel(self, path):
+        """Add a model folder (its `model.json`), or a MedSAM checkpoint (.pth), to the user's models.
 
-    from packaging.requirements import Requirement
+        Returns the name of a model that can segment; None for an encoder, which is for training. Raises ScarNetError.
+        """
+        from scarnet.network import read_card
+        from scarnet.network.registry import add_folder
 
-    missing = []
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            text = line.split("#")[0].strip()
-            if not text:
-                continue
-            requirement = Requirement(text)
-            try:
-                met = requirement.specifier.contains(version(requirement.name), prereleases=True)
-            except PackageNotFoundError:
-                met = False
-            if not met:
-                missing.append(text)
-    return missing
+        if path.lower().endswith(".pth"):
+            self.ensureRequirements(device="cuda")  # reading a checkpoint takes PyTorch, wherever it runs later
+            from scarnet.network.medsam import add_checkpoint
+
+            folder, _report = add_checkpoint(pathlib.Path(path))
+        else:
+            folder = add_folder(pathlib.Path(path).parent)
+        card = read_card(folder)
+        return card.name if card.kind == "scarnet" else None
+
+    def ensureRequirements(self, model="default", device="auto", dicom=False, wheelFolder=""):
+        """Install what is missing for a run after asking. Raises ScarNetError with a sentence the user can act on."""
+        from scarnet.panel.requirements import ensure_packages, ensure_torch, needs_torch, read_requirements
+
+        names = ["requirements.txt"]
+        if needs_torch(model, device):
+            ensure_torch(_)
+            names.append("requirements-torch.txt")
+        if dicom:
+            names.append("requirements-dicom.txt")
+        resources = os.path.join(MODULE_FOLDER, "Resources")
+        needed = [line for name in names for line in read_requirements(os.path.join(resources, name))]
+        ensure_packages(needed, ask=slicer.util.confirmOkCancelDisplay, wheel_folder=wheelFolder, translate=_)
 
 
 class ScarNetSegmentTest(ScriptedLoadableModuleTest):
@@ -514,8 +635,10 @@ class ScarNetSegmentTest(ScriptedLoadableModuleTest):
         self.test_SegmentSample()
 
     def test_SegmentSample(self):
+        from scarnet.panel.requirements import missing_requirements, read_requirements
+
         logic = ScarNetSegmentLogic()
-        if _missingRequirements(os.path.join(MODULE_FOLDER, "Resources", "requirements.txt")):
+        if missing_requirements(read_requirements(os.path.join(MODULE_FOLDER, "Resources", "requirements.txt"))):
             self.delayDisplay("Skipped: required Python packages are not installed")
             return
         volume = logic.loadSample()

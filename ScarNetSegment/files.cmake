@@ -10,11 +10,21 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/overlap.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
+  scarnet/export/content.py
+  scarnet/export/dicom_codes.py
+  scarnet/export/dicom_read.py
+  scarnet/export/dicom_report.py
   scarnet/export/dicom_segmentation.py
+  scarnet/export/dicom_source.py
+  scarnet/export/figure.py
   scarnet/export/html.py
+  scarnet/export/outlines.py
   scarnet/export/outputs.py
   scarnet/export/overlays.py
+  scarnet/export/pdf.py
+  scarnet/export/regrid.py
   scarnet/export/segmentation_file.py
+  scarnet/export/stored.py
   scarnet/export/tables.py
   scarnet/files.py
   scarnet/network/__init__.py
@@ -32,6 +42,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/panel/parameters.py
   scarnet/panel/presenter.py
   scarnet/panel/record.py
+  scarnet/panel/requirements.py
   scarnet/phantom/__init__.py
   scarnet/phantom/anatomy.py
   scarnet/phantom/physics.py
@@ -40,9 +51,12 @@ set(SCARNET_ENGINE_FILES
   scarnet/process.py
   scarnet/quantification/__init__.py
   scarnet/quantification/aha.py
+  scarnet/quantification/context.py
   scarnet/quantification/edits.py
   scarnet/quantification/frame.py
+  scarnet/quantification/image_quality.py
   scarnet/quantification/insertion.py
+  scarnet/quantification/muscle.py
   scarnet/quantification/quantify.py
   scarnet/quantification/regional.py
   scarnet/quantification/remote.py
@@ -50,11 +64,15 @@ set(SCARNET_ENGINE_FILES
   scarnet/quantification/summary.py
   scarnet/quantification/thresholds.py
   scarnet/quantification/transmurality.py
+  scarnet/quantification/weighted.py
+  scarnet/quantification/zones.py
   scarnet/resources.py
   scarnet/scene/__init__.py
   scarnet/scene/correction.py
   scarnet/scene/host.py
   scarnet/scene/nodes.py
+  scarnet/scene/points.py
+  scarnet/scene/review.py
   scarnet/scene/statistics.py
   scarnet/scene/views.py
   scarnet/segmentation/__init__.py
@@ -85,7 +103,14 @@ set(SCARNET_ENGINE_FILES
   )
 
 set(SCARNET_RESOURCE_FILES
+  Resources/Icons/Cancel.png
+  Resources/Icons/Export.png
+  Resources/Icons/MarkCore.png
+  Resources/Icons/Pick.png
+  Resources/Icons/Review.png
+  Resources/Icons/Reviewed.png
   Resources/Icons/ScarNetSegment.png
+  Resources/Icons/Segment.png
   Resources/Models/compact-emidec/model.json
   Resources/Models/compact-emidec/network.onnx
   Resources/Models/compact-emidec/weights.safetensors
@@ -94,6 +119,12 @@ set(SCARNET_RESOURCE_FILES
   Resources/Models/lv-finder/weights.safetensors
   Resources/SegmentationCategoryTypeModifier-ScarNet.term.json
   Resources/UI/ScarNetSegment.ui
+  Resources/requirements-dicom.txt
+  Resources/requirements-torch.txt
   Resources/requirements.txt
+  scarnet/export/fonts/README.txt
+  scarnet/export/fonts/Roboto-Medium.ttf
+  scarnet/export/fonts/Roboto-Regular.ttf
   scarnet/export/templates/report.html.j2
+  scarnet/quantification/report.schema.json
   )

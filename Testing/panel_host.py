@@ -54,15 +54,21 @@ class PythonQtObject:
         self._check(name)
         if name == "connect":
             return self._connect
-        if self._q.metaObject().indexOfProperty(name) >= 0:
-            return self._q.property(name)
+        if self._q.metaObject().indexOfProperty(name) >= 0 or name in getattr(self._q, "properties", {}):
+            value = self._q.property(name)
+            return self._q.properties[name] if value is None and name in getattr(self._q, "properties", {}) else value
         return getattr(self._q, name)
 
     def __setattr__(self, name, value):
         self._check(name)
         if name in ("text", "toolTip", "styleSheet") and not isinstance(value, str):
             raise TypeError(f"{self._class}.{name} shows {value!r} as text")
-        if self._q.metaObject().indexOfProperty(name) < 0 or not self._q.setProperty(name, value):
+        standard = getattr(self._q, "properties", {})
+        if name in standard:
+            if not isinstance(value, type(standard[name])):
+                raise TypeError(f"{self._class}.{name} takes {type(standard[name]).__name__}, not {value!r}")
+            self._q.setProperty(name, value)
+        elif self._q.metaObject().indexOfProperty(name) < 0 or not self._q.setProperty(name, value):
             raise AttributeError(f"{self._class}.{name} is no property that takes {value!r}")
 
     def _connect(self, signature: str, function):
@@ -81,6 +87,8 @@ class PythonQtObject:
 
 
 class MRMLWidget(QtWidgets.QWidget):
+    """Hands its scene on, as the connections of the .ui do."""
+
     def setMRMLScene(self, scene):
         for combo in self.findChildren(NodeComboBox):
             combo.setMRMLScene(scene)
@@ -126,49 +134,118 @@ class NodeComboBox(QtWidgets.QComboBox):
         self.currentNodeChanged.emit(node)
 
 
-class CollapsibleButton(QtWidgets.QGroupBox):
-    def _get_text(self):
-        return self.title()
+class Standing(QtWidgets.QWidget):
+    """A widget with properties that Qt's own widget lacks, kept as dynamic ones: name to default."""
 
-    def _set_text(self, text):
-        self.setTitle(text)
+    properties: dict = {}
 
-    def _get_collapsed(self):
-        return getattr(self, "_collapsed", False)
+    def event(self, event):
+        if event.type() == QtCore.QEvent.Type.DynamicPropertyChange:
+            name = event.propertyName().data().decode()
+            if name in self.properties:
+                self.changed(name, self.property(name))
+        return super().event(event)
 
-    def _set_collapsed(self, value):
-        self._collapsed = bool(value)
-        self.setMaximumHeight(24 if value else 16777215)
-
-    text = QtCore.Property(str, _get_text, _set_text)
-    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+    def changed(self, name, value):
+        pass
 
 
-class DirectoryButton(QtWidgets.QPushButton):
-    def _get(self):
-        return self.text()
+class CollapsibleButton(Standing):
+    """A bar with a triangle, as CTK draws it, over the section's content."""
 
-    directory = QtCore.Property(str, _get, lambda self, value: self.setText(value))
-
-
-class SegmentEditor(QtWidgets.QFrame):
-    """The state that the panel sets, and the segments with their colours; drawing is done on MRML by the test."""
+    properties = {"text": "", "collapsed": False}
+    BAR = 26
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
+        self.setContentsMargins(2, self.BAR + 2, 2, 2)
+
+    def changed(self, name, value):
+        if name == "collapsed":
+            self.setMaximumHeight(self.BAR if value else 16777215)
+        self.update()
+
+    def paintEvent(self, event):
+        painter = QtGui.QPainter(self)
+        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+        painter.setPen(QtGui.QPen(QtGui.QColor("#c3c7cb")))
+        painter.setBrush(QtGui.QColor("#e3e6e9"))
+        painter.drawRoundedRect(QtCore.QRectF(0.5, 0.5, self.width() - 1, self.BAR - 2), 3, 3)
+        painter.setPen(QtCore.Qt.PenStyle.NoPen)
+        painter.setBrush(QtGui.QColor("#4a5561"))
+        x, y = 12, self.BAR / 2 - 0.5
+        points = ((-3, -5), (-3, 5), (4, 0)) if self.property("collapsed") else ((-5, -3), (5, -3), (0, 4))
+        painter.drawPolygon(QtGui.QPolygonF([QtCore.QPointF(x + dx, y + dy) for dx, dy in points]))
+        painter.setPen(self.palette().color(QtGui.QPalette.ColorRole.WindowText))
+        painter.drawText(
+            QtCore.QRectF(24, 0, self.width() - 30, self.BAR - 1),
+            QtCore.Qt.AlignmentFlag.AlignVCenter,
+            self.property("text") or "",
+        )
+
+
+class DirectoryButton(Standing):
+    properties = {"directory": ""}
+    directoryChanged = QtCore.Signal(str)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.button = QtWidgets.QPushButton(self.style().standardIcon(QtWidgets.QStyle.StandardPixmap.SP_DirIcon), "")
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.button)
+
+    def changed(self, name, value):
+        self.button.setText(value)
+        self.directoryChanged.emit(value)
+
+
+class PathLineEdit(Standing):
+    properties = {"currentPath": "", "filters": ""}
+    currentPathChanged = QtCore.Signal(str)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.line = QtWidgets.QLineEdit()
+        layout.addWidget(self.line)
+        layout.addWidget(QtWidgets.QToolButton(text="..."))
+
+    def changed(self, name, value):
+        if name == "currentPath":
+            self.line.setText(value)
+            self.currentPathChanged.emit(value)
+
+
+class SegmentEditor(Standing):
+    """The state that the panel sets, and the segment table with colour and status; drawing is done on MRML by the test."""
+
+    properties = {"unorderedEffectsVisible": True, "undoEnabled": False, "autoShowSourceVolumeNode": True}
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
         layout = QtWidgets.QVBoxLayout(self)
-        effects = QtWidgets.QLabel("Paint · Erase · Draw · Scissors · Threshold · Islands · Smoothing      Undo  Redo")
-        effects.setEnabled(False)
-        self._list = QtWidgets.QListWidget()
-        self._list.setMaximumHeight(82)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._list = QtWidgets.QTableWidget(0, 4)
+        self._list.setHorizontalHeaderLabels(["", "", "Name", "Status"])
+        self._list.verticalHeader().hide()
+        self._list.verticalHeader().setDefaultSectionSize(22)
+        self._list.setFixedHeight(22 * 5 + 4)
+        self._list.setColumnWidth(0, 28)
+        self._list.setColumnWidth(1, 28)
+        self._list.horizontalHeader().setSectionResizeMode(2, QtWidgets.QHeaderView.ResizeMode.Stretch)
         layout.addWidget(self._list)
-        layout.addWidget(effects)
+        buttons = QtWidgets.QGridLayout()
+        for n, name in enumerate(
+            ("Paint", "Erase", "Draw", "Scissors", "Threshold", "Islands", "Smoothing", "Undo", "Redo")
+        ):
+            tool = QtWidgets.QToolButton(text=name)
+            tool.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+            buttons.addWidget(tool, n // 5, n % 5)
+        layout.addLayout(buttons)
         self._node = self._volume = self.editorNode = None
         self.undoStates = 0
-
-    unorderedEffectsVisible = QtCore.Property(bool, lambda self: True, lambda self, value: None)
-    undoEnabled = QtCore.Property(bool, lambda self: True, lambda self, value: None)
 
     def setMRMLSegmentEditorNode(self, node):
         self.editorNode = node
@@ -177,13 +254,22 @@ class SegmentEditor(QtWidgets.QFrame):
         self._node = node
         if self.editorNode is not None:
             self.editorNode.SetAndObserveSegmentationNode(node)
-        self._list.clear()
-        if node is not None:
-            for segment_id in node.GetSegmentation().GetSegmentIDs():
-                segment = node.GetSegmentation().GetSegment(segment_id)
-                picture = QtGui.QPixmap(12, 12)
-                picture.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
-                self._list.addItem(QtWidgets.QListWidgetItem(QtGui.QIcon(picture), segment.GetName()))
+        self.list()
+
+    def list(self):
+        """Segments as they are now."""
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        ids = [] if self._node is None else list(self._node.GetSegmentation().GetSegmentIDs())
+        self._list.setRowCount(len(ids))
+        for row, segment_id in enumerate(ids):
+            segment = self._node.GetSegmentation().GetSegment(segment_id)
+            picture = QtGui.QPixmap(14, 14)
+            picture.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
+            status = logic.GetSegmentStatusAsHumanReadableString(logic.GetSegmentStatus(segment))
+            self._list.setItem(row, 0, QtWidgets.QTableWidgetItem("\N{EYE}"))
+            self._list.setItem(row, 1, QtWidgets.QTableWidgetItem(QtGui.QIcon(picture), ""))
+            self._list.setItem(row, 2, QtWidgets.QTableWidgetItem(segment.GetName()))
+            self._list.setItem(row, 3, QtWidgets.QTableWidgetItem(status))
 
     def segmentationNode(self):
         return self._node
@@ -213,35 +299,13 @@ class SegmentEditor(QtWidgets.QFrame):
         pass
 
 
-class Show3DButton(QtWidgets.QPushButton):
-    def setSegmentationNode(self, node):
-        self.setEnabled(node is not None)
-
-
-class TableView(QtWidgets.QTableWidget):
-    def setMRMLTableNode(self, node):
-        self.clear()
-        if node is None:
-            self.setRowCount(0)
-            self.setColumnCount(0)
-            return
-        rows, columns = node.GetNumberOfRows(), node.GetNumberOfColumns()
-        self.setRowCount(rows)
-        self.setColumnCount(columns)
-        self.setHorizontalHeaderLabels([node.GetColumnName(c) for c in range(columns)])
-        for r in range(rows):
-            for c in range(columns):
-                self.setItem(r, c, QtWidgets.QTableWidgetItem(node.GetCellText(r, c)))
-
-
 WIDGETS = {
     "qMRMLWidget": MRMLWidget,
     "qMRMLNodeComboBox": NodeComboBox,
     "ctkCollapsibleButton": CollapsibleButton,
     "ctkDirectoryButton": DirectoryButton,
+    "ctkPathLineEdit": PathLineEdit,
     "qMRMLSegmentEditorWidget": SegmentEditor,
-    "qMRMLSegmentationShow3DButton": Show3DButton,
-    "qMRMLTableView": TableView,
 }
 
 
@@ -259,12 +323,36 @@ class Loader(QtUiTools.QUiLoader):
         return widget
 
 
+def with_scene_files(scene):
+    """Let `scene` write and read .mrb, as the application does; keep what is returned as long as that is needed."""
+    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote.SetMRMLScene(scene)
+    remote.AddDataIOToScene()
+    manager = slicer.vtkDataIOManagerLogic()
+    manager.SetMRMLApplicationLogic(scene._scarnet_application)
+    manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
+    return remote, manager
+
+
 # --- the application ------------------------------------------------------------------------------------------------
 
 
 class Layout(QtWidgets.QVBoxLayout):
     def addWidget(self, widget):
         super().addWidget(widget._q if isinstance(widget, PythonQtObject) else widget)
+
+
+class Settings:
+    """`QSettings` of one test: everything comes back as text, as from a file."""
+
+    def __init__(self):
+        self.values = {}
+
+    def setValue(self, key, value):
+        self.values[key] = str(value)
+
+    def value(self, key):
+        return self.values.get(key)
 
 
 class Application:
@@ -274,6 +362,7 @@ class Application:
         self.qt = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
         errors.clear()
         self.scene = start_scene()
+        self.settings, self.chosen_file, self.agrees, self.questions = Settings(), "", True, []
         self.quitting = []
         slice_logic = slicer.vtkMRMLSliceLogic()
         slice_logic.SetMRMLScene(self.scene)
@@ -298,7 +387,9 @@ class Application:
         qt = types.ModuleType("qt")
         qt.QTimer = lambda: PythonQtObject(QtCore.QTimer(), "QTimer")
         qt.QTableWidgetItem, qt.QBrush, qt.QColor = QtWidgets.QTableWidgetItem, QtGui.QBrush, QtGui.QColor
-        qt.QPixmap = QtGui.QPixmap
+        qt.QPixmap, qt.QIcon, qt.QUrl = QtGui.QPixmap, QtGui.QIcon, QtCore.QUrl
+        qt.QSettings = lambda: self.settings
+        qt.QFileDialog = SimpleNamespace(getOpenFileName=lambda parent, title, folder, filters: self.chosen_file)
         qt.QStandardPaths = SimpleNamespace(
             writableLocation=QtCore.QStandardPaths.writableLocation,
             DocumentsLocation=QtCore.QStandardPaths.StandardLocation.DocumentsLocation,
@@ -342,7 +433,12 @@ class Application:
         slicer.util.childWidgetVariables = self._children
         slicer.util.startupEnvironment = lambda: dict(os.environ)
         slicer.util.tryWithErrorDisplay = self._try_with_display
+        slicer.util.confirmOkCancelDisplay = self._confirm
         self.dialogs: list[str] = []
+
+    def _confirm(self, text):
+        self.questions.append(text)
+        return self.agrees
 
     def _load_ui(self, path):
         loader = Loader()
@@ -380,7 +476,7 @@ class Application:
         self.panel = self.module.ScarNetSegmentWidget()
         self.panel.setup()
         self.panel.enter()
-        self.panel.container.resize(430, 1040)
+        self.panel.container.resize(440, 1180)
         self.panel.container.show()
         return self.panel
 
@@ -388,6 +484,7 @@ class Application:
         self.qt.processEvents()
 
     def screenshot(self, path):
+        self.panel.ui.editor._q.list()
         self.process()
         self.panel.container.grab().save(str(path))
 

@@ -48,6 +48,7 @@ def test_segment_writes_the_agreed_files(run, sample_folder, tmp_path):
         "slices.csv",
         "segments.csv",
         "report.html",
+        "report.pdf",
     }
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert f"{report['scar']['volume_ml']:.1f} mL" in out and "research use only" in out.lower()

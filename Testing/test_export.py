@@ -40,6 +40,7 @@ def test_everything_agreed_is_there_and_nothing_else(written):
         "slices.csv",
         "segments.csv",
         "report.html",
+        "report.pdf",
     }
     assert set(paths) == expected == {p.name for p in folder.iterdir()}
 

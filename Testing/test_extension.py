@@ -6,6 +6,7 @@ The Slicer application is not here: the module file is parsed, not run.
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -31,6 +32,59 @@ def test_cmake_lists_every_file_of_the_engine():
         assert (MODULE / line).is_file(), line
 
 
+STANDING_FOR_SLICER = """
+set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/Use.cmake)
+set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/Nothing.cmake)
+set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/Nothing.cmake)
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer-5.12/qt-scripted-modules)
+set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer-5.12/qt-scripted-modules)
+set(Slicer_FOUND TRUE)
+"""
+#: The argument names of Slicer's own macros (CMake/SlicerMacroBuildScriptedModule.cmake, SlicerMacroPythonTesting.cmake).
+SLICERS_MACROS = """
+enable_testing()
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY "WITH_GENERIC_TESTS;WITH_SUBDIR;VERBOSE" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MY_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "unknown: ${MY_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(file ${MY_SCRIPTS} ${MY_RESOURCES})
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+      message(FATAL_ERROR "listed but missing: ${file}")
+    endif()
+    message(STATUS "installs ${file}")
+  endforeach()
+endmacro()
+macro(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "TESTNAME_PREFIX;SCRIPT" "SLICER_ARGS" ${ARGN})
+  if(NOT EXISTS ${MY_SCRIPT})
+    message(FATAL_ERROR "no script to test: ${MY_SCRIPT}")
+  endif()
+  add_test(NAME py_self_test COMMAND ${CMAKE_COMMAND} --version)
+endmacro()
+"""
+
+
+def test_cmake_configures_with_slicers_macros(tmp_path):
+    """Not Slicer's build, which is not here: its macros by name and argument, and every file and test where it should be."""
+    if shutil.which("cmake") is None or shutil.which("c++") is None:
+        pytest.skip("CMAKE OR A COMPILER IS NOT INSTALLED: the extension's build files were not tried")
+    slicer = tmp_path / "slicer"
+    slicer.mkdir()
+    (slicer / "SlicerConfig.cmake").write_text(STANDING_FOR_SLICER)
+    (slicer / "Use.cmake").write_text(SLICERS_MACROS)
+    (slicer / "Nothing.cmake").write_text("")
+    build = tmp_path / "build"
+    command = ["cmake", "-S", str(ROOT), "-B", str(build), f"-DSlicer_DIR={slicer}", "-DBUILD_TESTING=ON"]
+    done = subprocess.run([*command, f"-DSCARNET_TEST_PYTHON={sys.executable}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("ScarNetSegment.py", "scarnet/panel/presenter.py", "Resources/UI/ScarNetSegment.ui"):
+        assert f"installs {name}" in done.stdout
+    assert (build / "lib/Slicer-5.12/qt-scripted-modules/Resources/SampleData/truth.json").is_file()
+    tests = subprocess.run(["ctest", "-N"], cwd=build, capture_output=True, text=True).stdout
+    assert "py_self_test" in tests and "ScarNetEngine" in tests
+
+
 def test_the_top_level_is_that_of_an_extension():
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     assert "project(ScarNet)" in text and "add_subdirectory(ScarNetSegment)" in text
@@ -51,7 +105,7 @@ def imports_at_file_scope(tree):
 
 def test_the_module_file_imports_nothing_heavy():
     tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
-    allowed = {"logging", "os", "shutil", "qt", "slicer", "vtk"}
+    allowed = {"html", "logging", "os", "pathlib", "shutil", "qt", "slicer", "vtk"}
     assert set(imports_at_file_scope(tree)) <= allowed
     calls = [n for n in tree.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
     assert not calls, "nothing runs when Slicer merely finds the module"
@@ -168,7 +222,7 @@ def test_every_signal_is_one_that_its_sender_has(ui_widgets):
         assert connection.find("receiver").text in widgets
         assert connection.find("signal").text == "mrmlSceneChanged(vtkMRMLScene*)"
     connected = {c.find("receiver").text for c in root.iter("connection")}
-    need = {n for n, c in widgets.items() if c in ("qMRMLNodeComboBox", "qMRMLTableView", "qMRMLSegmentEditorWidget")}
+    need = {n for n, c in widgets.items() if c in ("qMRMLNodeComboBox", "qMRMLSegmentEditorWidget")}
     assert connected == need
 
 

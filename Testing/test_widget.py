@@ -4,7 +4,9 @@ Set SCARNET_SCREENSHOTS to a folder to keep pictures of the panel.
 """
 
 import functools
+import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -30,7 +32,6 @@ from scarnet.segmentation import ScarSegmentation  # noqa: E402
 def host(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: sys.executable)
     application = panel_host.Application()
-    monkeypatch.setattr(application.module.ScarNetSegmentLogic, "ensureRequirements", lambda self: None)
     application.open_panel()
     yield application
     application.close()
@@ -109,9 +110,11 @@ def slice_numbers(host):
     return [int(table.item(r, 0).text()) for r in range(table.rowCount())]
 
 
-def shown(host, measure):
+def shown(host, measure, column=1):
+    """Number in front of its unit, as the reader sees it; None where the cell is empty."""
     table = host.panel.ui.reportTable._q
-    return next(float(table.item(r, 1).text()) for r in range(table.rowCount()) if table.item(r, 0).text() == measure)
+    text = next(table.item(r, column).text() for r in range(table.rowCount()) if table.item(r, 0).text() == measure)
+    return float(text.split()[0]) if text else None
 
 
 def test_an_empty_panel_says_what_to_do_first(host):
@@ -134,13 +137,16 @@ def test_the_whole_job_in_four_clicks(host, volume, worker_script, tmp_path, pha
     until(host, done(host))
     assert ui.segmentButton.text == "Segment scar" and ui.segmentationSelector.currentNode() is not None
     report = host.panel.presenter.report
-    assert shown(host, "Scar volume") == pytest.approx(report.scar.volume_ml, rel=1e-5)
+    assert shown(host, "Scar volume") == pytest.approx(report.scar.volume_ml, abs=0.05)
+    assert ui.summaryLabel.text == report.summary and "scar" in report.summary
     assert slice_numbers(host)[0] == 1 + host.panel.presenter.slices[0].index
     assert ui.bullseyeLabel._q.pixmap().width() >= 200
     picture(host, "3 done")
     ui.exportDirectory.directory = str(tmp_path / "Bericht Ä")
     click(host, "exportButton")
-    assert (tmp_path / "Bericht Ä" / "report.html").is_file() and "Exported" in ui.messageLabel.text
+    (folder,) = (tmp_path / "Bericht Ä").iterdir()
+    assert (folder / "report.html").is_file() and str(folder) in ui.messageLabel.text
+    assert "Open folder" in ui.messageLabel.text and ui.messageLabel.openExternalLinks
     assert host.dialogs == []
 
 
@@ -286,7 +292,226 @@ def test_the_sample_is_loaded_from_the_extensions_own_folder(host):
     assert volume.GetImageData().GetDimensions() == (208, 208, 10)
 
 
-def test_missing_requirements_are_told_from_met_ones(host, tmp_path):
+def test_doubt_is_flagged_and_a_review_lasts_until_the_next_correction(host, volume, worker_script):
+    choose(host, "volumeSelector", volume)
+    assert not host.panel.ui.reviewedButton.enabled
+    click(host, "segmentButton")
+    until(host, done(host))
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    node = host.panel.presenter.parameters.segmentation
+
+    def states():
+        segmentation = node.GetSegmentation()
+        return {logic.GetSegmentStatus(segmentation.GetSegment(i)) for i in segmentation.GetSegmentIDs()}
+
+    assert states() == {logic.Flagged}
+    ui = host.panel.ui
+    click(host, "reviewedButton")
+    assert states() == {logic.Completed} and ui.reviewedButton.text == "Reviewed"
+    assert host.panel.presenter.report.provenance["reviewed"] is True
+    picture(host, "6 reviewed")
+    mask = np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(node, "Scar", volume)).copy()
+    mask[int(np.argmax(mask.sum(axis=(1, 2))))] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, "Scar", volume)
+    until(host, lambda: ui.reviewedButton.text == "Mark as reviewed")
+    assert states() == {logic.InProgress}
+    told = [(entry["who"], entry["what"]) for entry in host.panel.presenter.report.provenance["history"]]
+    assert told == [("model", "segmented by ScarNet m 1 abababababab"), ("reader", "reviewed"), ("reader", "corrected")]
+
+
+def test_a_point_is_picked_in_a_view(host, volume):
+    choose(host, "volumeSelector", volume)
+    interaction = host.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    click(host, "pickCenterButton")
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    ui, parameters = host.panel.ui, host.panel.presenter.parameters
+    assert ui.centerSelector.currentNode() is parameters.lv_center is not None
+    assert not ui.segmentButton.enabled and "no point" in ui.segmentButton.toolTip
+    parameters.lv_center.AddControlPoint(1, 2, 3)  # what a click does
+    until(host, lambda: ui.segmentButton.enabled)
+    click(host, "pickCenterButton")  # again: the same node, its point taken away
+    assert parameters.lv_center.GetNumberOfControlPoints() == 0
+    assert host.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
+
+
+def test_an_intensity_method_is_listed_beside_the_scar(host, volume, worker_script):
+    choose(host, "volumeSelector", volume)
+    click(host, "segmentButton")
+    until(host, done(host))
+    rows = host.panel.ui.reportTable._q.rowCount()
+    host.panel.ui.methodSelector._q.setCurrentIndex(host.panel._methods.index("5sd"))
+    host.process()
+    expected = host.panel.presenter.report.thresholds["5sd"].percent_lv
+    assert shown(host, "5 SD, to compare") == pytest.approx(expected, abs=0.05)
+    assert host.panel.ui.reportTable._q.rowCount() == rows + 1
+
+
+def test_choices_come_back_in_a_new_scene_and_a_scenes_own_go_before_them(host, volume):
+    ui = host.panel.ui
+    ui.densitySpinBox._q.setValue(1.02)
+    ui.methodSelector._q.setCurrentIndex(1)
+    ui.exportDirectory.directory = "/somewhere/else"
+    ui.packagesPath.currentPath = "/wheels"
+    host.scene.Clear(0)
+    host.process()
+    assert (ui.densitySpinBox.value, ui.methodSelector.currentIndex) == (1.02, 1)
+    assert (ui.exportDirectory.directory, ui.packagesPath.currentPath) == ("/somewhere/else", "/wheels")
+    host.panel.stop()
+    host.panel.logic.getParameterNode().SetParameter("MyocardialDensity", "1.07")
+    host.panel.start()
+    assert ui.densitySpinBox.value == 1.07
+
+
+def test_the_scene_is_exported_too_and_dicom_says_why_not(host, volume, worker_script, tmp_path, monkeypatch):
+    choose(host, "volumeSelector", volume)
+    click(host, "segmentButton")
+    until(host, done(host))
+    ui = host.panel.ui
+    assert not ui.dicomCheckBox.enabled and "DICOM module" in ui.dicomCheckBox.toolTip
+    ui.sceneCheckBox.checked = True
+    ui.exportDirectory.directory = str(tmp_path)
+    keep = panel_host.with_scene_files(host.scene)
+    click(host, "exportButton")
+    assert host.dialogs == []
+    (folder,) = tmp_path.glob("ScarNet*")
+    assert (folder / "scene.mrb").stat().st_size > 100_000 and "scene.mrb" in ui.messageLabel.text
+    assert not list(folder.glob(".part*"))
+    del keep
+
+
+# --- what Slicer lacks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lacking(host, monkeypatch):
+    """A Slicer without one of the packages, as after a first installation; what pip is told is kept."""
+    from scarnet.panel import requirements
+
+    calls, state = [], {"there": False}
+    real = requirements.missing_requirements
+    monkeypatch.setattr(
+        requirements,
+        "missing_requirements",
+        lambda needed: real(needed) + ([] if state["there"] else [r for r in needed if r.startswith("jinja2")]),
+    )
+
+    def install(arguments, **options):
+        calls.append(arguments)
+        if state.get("fails"):
+            raise RuntimeError("pip failed") if state["fails"] == "runtime" else OSError("no network")
+        state["there"] = True
+
+    monkeypatch.setattr(slicer.util, "pip_install", install, raising=False)
+    return calls, state
+
+
+def test_missing_packages_are_installed_after_asking(host, volume, worker_script, lacking):
+    calls, _ = lacking
+    choose(host, "volumeSelector", volume)
+    host.agrees = False
+    click(host, "segmentButton")
+    assert not host.panel.presenter.running and calls == []
+    assert "jinja2" in host.questions[0] and "nothing was changed" in host.dialogs[0]
+    host.agrees = True
+    click(host, "segmentButton")
+    until(host, done(host))
+    assert calls == [["jinja2>=3.1"]] and host.panel.presenter.report is not None
+
+
+def test_packages_come_from_a_folder_where_there_is_no_network(host, volume, worker_script, lacking, tmp_path):
+    calls, state = lacking
+    choose(host, "volumeSelector", volume)
+    state["fails"] = "network"
+    click(host, "segmentButton")
+    assert "Package folder" in host.dialogs[-1] and not host.panel.presenter.running
+    host.panel.ui.packagesPath.currentPath = str(tmp_path / "not there")
+    click(host, "segmentButton")
+    assert "no package folder" in host.dialogs[-1]
+    wheels = tmp_path / "wheels ü"
+    wheels.mkdir()
+    host.panel.ui.packagesPath.currentPath = str(wheels)
+    click(host, "segmentButton")
+    assert "does not hold all" in host.dialogs[-1]
+    state.pop("fails")
+    click(host, "segmentButton")
+    until(host, done(host))
+    assert calls[-1] == ["--no-index", "--find-links", str(wheels), "jinja2>=3.1"]
+
+
+def test_newer_slicers_ask_and_install_by_themselves(host, volume, worker_script, lacking, monkeypatch):
+    import types
+
+    calls, state = lacking
+    packaging = types.ModuleType("slicer.packaging")
+    packaging.answers = [RuntimeError("User declined package installation"), None]
+
+    def pip_ensure(needed, requester=None):
+        calls.append((needed, requester))
+        answer = packaging.answers.pop(0)
+        if answer is not None:
+            raise answer
+        state["there"] = True
+
+    packaging.pip_ensure = pip_ensure
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    monkeypatch.setattr(slicer, "packaging", packaging, raising=False)
+    choose(host, "volumeSelector", volume)
+    click(host, "segmentButton")
+    assert "nothing was changed" in host.dialogs[-1] and host.questions == []
+    click(host, "segmentButton")
+    until(host, done(host))
+    assert calls == [(["jinja2>=3.1"], "ScarNet")] * 2 and host.panel.presenter.report is not None
+
+
+def test_a_gpu_takes_pytorch_from_its_extension_and_nowhere_else(host, volume, worker_script, monkeypatch):
+    import importlib.util
+    import types
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "torch" else real(name, *a))
+    choose(host, "volumeSelector", volume)
+    ui = host.panel.ui
+    ui.deviceSelector._q.setCurrentIndex(2)
+    click(host, "segmentButton")
+    assert "PyTorch extension" in host.dialogs[-1] and not host.panel.presenter.running
+    asked = []
+    extension = types.ModuleType("PyTorchUtils")
+    extension.PyTorchUtilsLogic = lambda: types.SimpleNamespace(
+        installTorch=lambda askConfirmation: asked.append(askConfirmation)
+    )
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+    click(host, "segmentButton")
+    assert asked == [True] and "PyTorch was not installed" in host.dialogs[-1]
+    ui.deviceSelector._q.setCurrentIndex(1)
+    click(host, "segmentButton")
+    until(host, done(host))
+    assert asked == [True] and host.panel.presenter.report is not None
+
+
+def test_a_model_folder_is_added_and_a_bad_one_is_refused(host, tmp_path):
+    from scarnet.resources import shipped
+
+    shipped_model = next(shipped("Models").glob("compact*"))
+    folder = tmp_path / "mine"
+    shutil.copytree(shipped_model, folder)
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    (folder / "model.json").write_text(json.dumps(card | {"name": "mine"}), encoding="utf-8")
+    click(host, "addModelButton")  # the user closes the dialog
+    before = host.panel.ui.modelSelector._q.count()
+    host.chosen_file = str(folder / "model.json")
+    click(host, "addModelButton")
+    combo = host.panel.ui.modelSelector._q
+    assert combo.count() == before + 1 and combo.currentText() == "mine"
+    assert host.panel.presenter.parameters.model == "mine"
+    click(host, "addModelButton")
+    assert "there already" in host.dialogs[-1] and combo.count() == before + 1
+
+
+def test_missing_requirements_are_told_from_met_ones(tmp_path):
+    from scarnet.panel import requirements
+
     path = tmp_path / "requirements.txt"
     path.write_text("numpy>=1\nnumpy>=999  # too new\nno-such-package-anywhere>=1\n\n# comment\n")
-    assert host.module._missingRequirements(str(path)) == ["numpy>=999", "no-such-package-anywhere>=1"]
+    needed = requirements.read_requirements(path)
+    assert needed == ["numpy>=1", "numpy>=999", "no-such-package-anywhere>=1"]
+    assert requirements.missing_requirements(needed) == needed[1:]

@@ -6,26 +6,28 @@ PythonQt is silent about a wrong name; the tests are not.
 _WIDGET = {"enabled", "visible", "toolTip", "styleSheet", "minimumSize"}
 
 MEMBERS = {
-    "QLabel": _WIDGET | {"text", "wordWrap", "alignment", "setPixmap"},
-    "QPushButton": _WIDGET | {"text", "connect", "clicked(bool)"},
+    "QLabel": _WIDGET | {"text", "wordWrap", "alignment", "setPixmap", "openExternalLinks"},
+    "QPushButton": _WIDGET | {"text", "icon", "iconSize", "connect", "clicked(bool)"},
+    "QCheckBox": _WIDGET | {"text", "checked"},
     "QProgressBar": _WIDGET | {"maximum", "value", "textVisible"},
-    "QComboBox": _WIDGET | {"addItem", "currentIndex", "connect", "currentIndexChanged(int)"},
+    "QComboBox": _WIDGET
+    | {"addItem", "currentIndex", "connect", "currentIndexChanged(int)", "sizeAdjustPolicy", "minimumContentsLength"},
     "QDoubleSpinBox": _WIDGET
     | {"value", "suffix", "decimals", "minimum", "maximum", "singleStep", "connect", "valueChanged(double)"},
     "QTableWidget": _WIDGET
-    | {"rowCount", "setItem", "connect", "cellClicked(int,int)", "editTriggers", "selectionBehavior"},
+    | {"rowCount", "setItem", "connect", "cellClicked(int,int)"}
+    | {"editTriggers", "selectionBehavior", "alternatingRowColors", "showGrid"},
     "ctkCollapsibleButton": _WIDGET | {"text", "collapsed"},
-    "ctkDirectoryButton": _WIDGET | {"directory"},
+    "ctkDirectoryButton": _WIDGET | {"directory", "connect", "directoryChanged(QString)"},
+    "ctkPathLineEdit": _WIDGET | {"currentPath", "filters", "connect", "currentPathChanged(QString)"},
     "qMRMLNodeComboBox": _WIDGET
     | {"nodeTypes", "addEnabled", "removeEnabled", "renameEnabled", "noneEnabled", "showChildNodeTypes"}
     | {"setCurrentNode", "currentNode", "connect", "currentNodeChanged(vtkMRMLNode*)"},
     "qMRMLSegmentEditorWidget": _WIDGET
     | {"setMRMLSegmentEditorNode", "setSegmentationNode", "segmentationNode", "setSourceVolumeNode"}
     | {"setSegmentationNodeSelectorVisible", "setSourceVolumeNodeSelectorVisible", "setEffectNameOrder"}
-    | {"unorderedEffectsVisible", "undoEnabled", "saveStateForUndo", "removeViewObservations"}
-    | {"installKeyboardShortcuts", "uninstallKeyboardShortcuts"},
-    "qMRMLSegmentationShow3DButton": _WIDGET | {"text", "setSegmentationNode"},
-    "qMRMLTableView": _WIDGET | {"setMRMLTableNode", "editTriggers"},
+    | {"unorderedEffectsVisible", "undoEnabled", "autoShowSourceVolumeNode", "saveStateForUndo"}
+    | {"removeViewObservations", "installKeyboardShortcuts", "uninstallKeyboardShortcuts"},
     "qMRMLWidget": _WIDGET | {"setMRMLScene"},
     "QTimer": {"setInterval", "connect", "timeout()", "start", "stop"},
 }

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -26,6 +27,12 @@ app = typer.Typer(
 models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+
+class PaperSize(str, Enum):
+    A4 = "a4"
+    LETTER = "letter"
+
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
 Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -40,6 +47,7 @@ Dicom = Annotated[
         "--dicom", help="Also write DICOM SEG and SR; they carry the patient's identifiers, as the images do."
     ),
 ]
+Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],
     typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
@@ -134,7 +142,8 @@ def segment(
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
     ] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page out.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML page and the PDF out.")] = False,
+    paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
 ) -> None:
@@ -150,6 +159,7 @@ def segment(
         density=density,
         flips=flips,
         with_report=not no_report,
+        paper=paper.value,
         with_dicom=dicom,
         insertion=_numbers(rv_insertion, "--rv-insertion", 3),
     )
@@ -167,6 +177,7 @@ def _segment(
     density,
     flips=None,
     with_report=True,
+    paper="a4",
     with_dicom=False,
     insertion=None,
 ):
@@ -202,6 +213,7 @@ def _segment(
         report,
         segmentation=segmentation,
         with_report=with_report,
+        paper=paper,
         with_dicom=with_dicom,
     )
 
@@ -222,6 +234,7 @@ def measure(
     ] = False,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+    paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
 ) -> None:
@@ -242,7 +255,10 @@ def measure(
     origins = {name: asdict(origin) for name, origin in read.origins.items()}
     provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
     report = quantify(series, read.labels, parameters=parameters, notes=read.notes, provenance=provenance)
-    _print_report(report, write_outputs(output, series, read.labels, report, with_segmentation=False, with_dicom=dicom))
+    written = write_outputs(
+        output, series, read.labels, report, paper=paper.value, with_segmentation=False, with_dicom=dicom
+    )
+    _print_report(report, written)
 
 
 @app.command()

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-import scarnet
-from scarnet.export.bullseye import bullseye
-from scarnet.export.overlays import slice_pictures
+from scarnet.export.bullseye import bullseye, legend_figure
+from scarnet.export.content import content_of
+from scarnet.export.figure import Shape, path_data, rectangle, to_svg
+from scarnet.export.overlays import SlicePicture, legend_shapes, slice_pictures
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
 from scarnet.series import LgeSeries
+
+#: Stroke widths of outlines are in points; a page counts in pixels of 1/96 inch.
+_PIXELS_PER_POINT = 96 / 72
 
 
 def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
@@ -21,23 +25,23 @@ def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["svg"] = lambda figure: Markup(to_svg(figure))
     template = resources.files("scarnet.export").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     pictures = slice_pictures(series.image, labels, series.geometry)
-    shown = [
-        k
-        for k in range(len(report.slices))
-        if report.slices[k].myocardium_volume_ml + report.slices[k].blood_pool_volume_ml > 0
-    ]
+    content = content_of(report)
     return environment.from_string(template).render(
-        report=report,
-        research_use=scarnet.RESEARCH_USE,
-        slices=[(report.slices[k], *pictures[k]) for k in shown],
-        scar_plot=Markup(bullseye(report.aha17, show="scar_percent")),
-        transmurality_plot=Markup(bullseye(report.aha17, show="transmurality_class")),
-        empty_slices=[k + 1 for k in range(len(report.slices)) if k not in shown],
-        model=report.provenance.get("model") or {},
-        source=report.provenance["input"],
-        edits=report.provenance.get("edits"),
+        report=content,
+        legend=[
+            (name, Markup(_overlay((shape,), (12, 22)))) for name, shape in legend_shapes(rectangle(1.5, 1.5, 19, 9))
+        ],
+        slices=[(c, pictures[c.index].data_uri, Markup(_picture_overlay(pictures[c.index]))) for c in content.captions],
+        plots=[
+            (title, Markup(bullseye(report.aha17, show=show)), Markup(to_svg(legend_figure(show))))
+            for title, show in (
+                ("Scar, % of the segment", "scar_percent"),
+                ("Transmural extent, %", "transmurality_class"),
+            )
+        ],
     )
 
 
@@ -45,3 +49,20 @@ def write_html(path: Path, series: LgeSeries, labels: np.ndarray, report: ScarRe
     text = render(series, labels, report)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def _picture_overlay(picture: SlicePicture) -> str:
+    return _overlay(picture.outlines, picture.shape)
+
+
+def _overlay(shapes: tuple[Shape, ...], shape: tuple[int, int]) -> str:
+    """SVG to lay over an image of `shape` (rows, columns): stretched as the image is, its lines are not."""
+    rows, columns = shape
+    paths = []
+    for item in shapes:
+        path = f'<path d="{path_data(item.commands)}" fill="{item.fill or "none"}" fill-opacity="{item.fill_opacity:g}"'
+        path += f' stroke="{item.stroke}" stroke-width="{item.stroke_width * _PIXELS_PER_POINT:.2g}"'
+        if item.dash:
+            path += f' stroke-dasharray="{" ".join(f"{d * _PIXELS_PER_POINT:.2g}" for d in item.dash)}"'
+        paths.append(path + ' vector-effect="non-scaling-stroke"/>')
+    return f'<svg viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" aria-hidden="true">{"".join(paths)}</svg>'

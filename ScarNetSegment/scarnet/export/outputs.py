@@ -36,11 +36,13 @@ def write_outputs(
     *,
     segmentation: ScarSegmentation | None = None,
     with_report: bool = True,
+    paper: str = "a4",
     with_segmentation: bool = True,
     with_dicom: bool = False,
 ) -> dict[str, Path]:
-    """Write the label map, Slicer segmentation, JSON, CSV and HTML into `folder`, all or none; returns the paths.
+    """Write the label map, Slicer segmentation, JSON, CSV, HTML and PDF into `folder`, all or none; returns the paths.
 
+    `with_report`: the HTML page and the PDF, on `paper` "a4" or "letter".
     `with_dicom`: a DICOM SEG and SR too, which carry the patient's identifiers as their images do.
     Files of the same names are replaced, others left alone. Raises UsageError when the folder cannot be written.
     """
@@ -77,7 +79,10 @@ def write_outputs(
         if report.aha17:
             write_csv(stage / "segments.csv", [asdict(s) for s in report.aha17])
         if with_report:
+            from scarnet.export.pdf import write_pdf  # needs a package that Slicer installs on demand
+
             write_html(stage / "report.html", series, labels, report)
+            write_pdf(stage / "report.pdf", series, labels, report, paper=paper)
         written = {}
         for part in sorted(stage.iterdir()):
             os.replace(part, folder / part.name)

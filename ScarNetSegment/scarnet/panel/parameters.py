@@ -36,7 +36,9 @@ class PanelParameters:
         table: the `vtkMRMLTableNode` of the report.
         lv_center: a `vtkMRMLMarkupsFiducialNode` whose first point lies in the left ventricle, instead of searching.
         rv_insertion: another, whose first point is the anterior insertion of the right ventricle.
+        remote: another, whose first point lies in muscle without enhancement.
         model, device: as `scarnet.segmentation.segment` takes them.
+        method: key of the intensity method that is listed beside the scar; "" for none.
     """
 
     volume = _Reference("LGEVolume")
@@ -44,11 +46,18 @@ class PanelParameters:
     table = _Reference("ReportTable")
     lv_center = _Reference("LVCenter")
     rv_insertion = _Reference("RVInsertion")
+    remote = _Reference("RemoteMuscle")
     model = _Text("Model", "default")
     device = _Text("Device", "auto")
+    method = _Text("ComparedMethod", "")
 
     def __init__(self, node):
         self.node = node
+
+    def chosen(self, name: str) -> bool:
+        """Whether `name` (model, device, method or density_g_per_ml) was ever set in this scene."""
+        key = "MyocardialDensity" if name == "density_g_per_ml" else getattr(type(self), name).key
+        return bool(self.node.GetParameter(key))
 
     @property
     def density_g_per_ml(self) -> float:

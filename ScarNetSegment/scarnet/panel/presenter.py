@@ -1,10 +1,14 @@
 """State and decisions of the Slicer panel. No Qt: a widget shows what this says and passes on what the user does."""
 
 import logging
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +17,10 @@ import vtk
 
 from scarnet.errors import ScarNetError
 from scarnet.export.bullseye import bullseye
+from scarnet.export.content import ModelValues, method_name, model_values
 from scarnet.panel.job import JobState, Progress, SegmentationJob
 from scarnet.panel.parameters import PanelParameters
-from scarnet.panel.record import recall, remember, remove_orphans
+from scarnet.panel.record import MODEL, READER, history, note, recall, remember, remove_orphans
 from scarnet.quantification import QuantificationParameters, ScarReport, quantify, summarise_edits
 from scarnet.quantification.quantify import REVIEW_DOUBT
 from scarnet.scene.correction import follow_erasures
@@ -26,12 +31,17 @@ from scarnet.scene.nodes import (
     segment_ids,
     series_from_volume,
 )
+from scarnet.scene.points import point_lps_mm, start_placing, stop_placing
+from scarnet.scene.review import is_reviewed, mark_reviewed, mark_unreviewed
 from scarnet.scene.views import set_window
-from scarnet.segments import ALGORITHM_TYPE_TAG, labels_from_masks
+from scarnet.segments import ALGORITHM_TYPE_TAG, algorithm_name, labels_from_masks
 from scarnet.series import LgeSeries
+from scarnet.series.dicom import with_dicom_files
 
+#: Points that a user may place in a view: parameter, name of the node.
+POINTS = {"lv_center": "LV centre", "rv_insertion": "Anterior RV insertion", "remote": "Remote muscle"}
 #: Numbers follow an edit after this pause: a stroke in progress is not measured at every pixel.
-SETTLE_SECONDS = 0.05
+SETTLE_SECONDS = 0.03
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,20 @@ class Button:
 
 @dataclass(frozen=True)
 class Message:
-    """`kind`: info, warning or error."""
+    """`kind`: info, warning or error. `folder`: where something was written, to be opened from the panel."""
 
     kind: str
     text: str
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """As shown. `model`: what the model had outlined, where a hand has changed it since."""
+
+    measure: str
+    value: str
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,8 @@ class Presenter:
     """One panel on one scene.
 
     `on_change`: called, on the caller's thread, after anything that is shown has changed. `start_job`: starts a
-    segmentation; takes a series and the keywords of SegmentationJob. `translate`: Slicer's `_`.
+    segmentation; takes a series and the keywords of SegmentationJob. `translate`: Slicer's `_`. `dicom_files`: paths of
+    the images with given SOP instance UIDs, as far as Slicer's DICOM database knows them.
     """
 
     def __init__(
@@ -74,20 +95,21 @@ class Presenter:
         translate: Callable[[str], str] = lambda text: text,
         python: str = sys.executable,
         environment: dict | None = None,
+        dicom_files: Callable[[tuple[str, ...]], list[str]] = lambda uids: [],
     ):
         self.parameters = parameters
         self.report: ScarReport | None = None
         self.message: Message | None = None
         self._changed = on_change
         self._start_job, self._python, self._environment = start_job, python, environment
-        self._ = translate
+        self._, self._dicom_files = translate, dicom_files
         self._job: SegmentationJob | None = None
         self._job_volume_id, self._job_content = "", ""
         self._masks: dict[str, np.ndarray] = {}
         self._labels: np.ndarray | None = None
         self._edited_at: float | None = None
         self._own_edit = False
-        self._insertion: tuple[float, float, float] | None = None
+        self._points = self._placed_points()
         self._observed: tuple | None = None
         self._series_cache: tuple[tuple, LgeSeries] | None = None
         self._scene_tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed)
@@ -124,7 +146,7 @@ class Presenter:
         except ScarNetError as error:
             return [str(error)]
         center = self.parameters.lv_center
-        if center is not None and center.GetNumberOfControlPoints() == 0:
+        if center is not None and point_lps_mm(center) is None:
             return [self._("The LV centre has no point: place one inside the ventricle, or choose none.")]
         return []
 
@@ -138,11 +160,95 @@ class Presenter:
 
     @property
     def export_button(self) -> Button:
+        text = self._("Export report")
+        if self.report is None:
+            return Button(text, False, self._("There is no report yet: segment or draw the myocardium."))
+        return Button(text, True, self._("Write report, tables and segmentation into a new folder."))
+
+    @property
+    def core_button(self) -> Button:
+        text = self._("Mark dark cores as MVO")
+        if self.report is None:
+            return Button(text, False, self._("There are no segments yet: segment or draw the myocardium."))
+        if self.report.scar.volume_ml == 0:
+            return Button(text, False, self._("There is no scar that could enclose a dark core."))
+        return Button(
+            text,
+            True,
+            self._(
+                "Muscle that scar encloses becomes microvascular obstruction, and scar with it. Undo takes it back."
+            ),
+        )
+
+    @property
+    def reviewed(self) -> bool:
+        return self.report is not None and is_reviewed(self.parameters.segmentation)
+
+    @property
+    def reviewed_button(self) -> Button:
         if self.report is None:
             return Button(
-                self._("Export report"), False, self._("There is no report yet: segment or draw the myocardium.")
+                self._("Mark as reviewed"), False, self._("There are no segments yet: segment or draw the myocardium.")
             )
-        return Button(self._("Export report"), True, self._("Write report, tables and segmentation into a folder."))
+        if self.reviewed:
+            return Button(self._("Reviewed"), True, self._("Click to take the review back; a correction does so too."))
+        return Button(
+            self._("Mark as reviewed"),
+            True,
+            self._("A qualified reader has looked at every slice and takes the outlines as they are."),
+        )
+
+    @property
+    def dicom_button(self) -> Button:
+        """Of the choice to export DICOM; disabled, with the reason, for a volume that DICOM knows nothing of."""
+        text = self._("DICOM SEG and SR")
+        try:
+            known = self.parameters.volume is not None and self._series().source.kind == "dicom"
+        except ScarNetError:
+            known = False
+        if known:
+            return Button(
+                text, True, self._("For the archive. These two files carry the patient's name, as the images do.")
+            )
+        return Button(
+            text,
+            False,
+            self._(
+                "DICOM results refer to DICOM images: load the series from Slicer's DICOM module, without a transform."
+            ),
+        )
+
+    @property
+    def rows(self) -> list[ReportRow]:
+        """The report's main numbers as a reader writes them, and the model's own beside what was corrected."""
+        if self.report is None:
+            return []
+        _, report = self._, self.report
+        model = model_values(report) if report.provenance.get("edits") else None
+        percent = f"{report.scar.percent_lv:.1f} %"
+        if report.scar.percent_lv_interval is not None:
+            low, high = report.scar.percent_lv_interval
+            percent = _("{value} ({low:.0f} to {high:.0f} %)").format(value=percent, low=low, high=high)
+
+        def row(measure: str, now: float, before: Callable[[ModelValues], float | None], unit: str, value: str = ""):
+            own = None if model is None else before(model)
+            unchanged = own is None or round(own, 3) == round(now, 3)
+            return ReportRow(measure, value or f"{now:.1f} {unit}", "" if unchanged else f"{own:.1f} {unit}")
+
+        rows = [
+            row(_("Scar, of LV"), report.scar.percent_lv, lambda m: m.scar_percent_lv, "%", percent),
+            row(_("Scar volume"), report.scar.volume_ml, lambda m: m.scar_volume_ml, "mL"),
+            row(_("Scar mass"), report.scar.mass_g, lambda m: m.scar_volume_ml * m.density_g_per_ml, "g"),
+            row(_("LV myocardium"), report.lv.myocardium_volume_ml, lambda m: m.myocardium_volume_ml, "mL"),
+            row(_("LV mass"), report.lv.mass_g, lambda m: m.myocardium_volume_ml * m.density_g_per_ml, "g"),
+            row(_("MVO"), report.mvo.volume_ml, lambda m: m.mvo_volume_ml, "mL"),
+            row(_("LV blood pool"), report.lv.blood_pool_volume_ml, lambda m: m.blood_pool_volume_ml, "mL"),
+        ]
+        compared = report.thresholds.get(self.parameters.method)
+        if compared is not None:
+            name = _("{method}, to compare").format(method=method_name(self.parameters.method))
+            rows.insert(3, ReportRow(name, f"{compared.percent_lv:.1f} %, {compared.volume_ml:.1f} mL"))
+        return rows
 
     @property
     def slices(self) -> list[SliceRow]:
@@ -168,6 +274,7 @@ class Presenter:
         if volume is self.parameters.volume:
             return
         self.parameters.volume = volume
+        self._labels = None
         node = self.parameters.segmentation
         if node is not None and node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is not volume:
             self.parameters.segmentation = None
@@ -198,7 +305,7 @@ class Presenter:
                 series,
                 model=self.parameters.model,
                 device=self.parameters.device,
-                lv_center_lps_mm=_point_lps_mm(self.parameters.lv_center),
+                lv_center_lps_mm=point_lps_mm(self.parameters.lv_center),
                 python=self._python,
                 environment=self._environment,
             )
@@ -216,38 +323,79 @@ class Presenter:
             self._say("info", self._("Cancelled; nothing was changed."))
 
     def tick(self) -> None:
-        """Call every tenth of a second or so: follows the worker, and measures what was edited."""
+        """Call every few hundredths of a second: follows the worker, and measures what was edited."""
         if self._job is not None and self._job.poll():
             if self._job.state == JobState.RUNNING:
                 self._changed()
             else:
                 self._take_in()
-        if self.report is not None and _point_lps_mm(self.parameters.rv_insertion) != self._insertion:
-            self._edited_at = self._edited_at or time.monotonic()  # the landmark was dragged
+        if self._placed_points() != self._points:
+            self._edited_at = self._edited_at or time.monotonic()  # a landmark was placed or dragged
         if self._edited_at is not None and time.monotonic() - self._edited_at >= SETTLE_SECONDS:
             self.refresh()
 
-    def export(self, folder: Path) -> dict[str, Path]:
-        """Write report, tables and segmentation as the command line does. Raises ScarNetError."""
+    def pick(self, which: str) -> None:
+        """Let the user place one of POINTS with the next click in a view."""
+        node = start_placing(self._(POINTS[which]), getattr(self.parameters, which))
+        setattr(self.parameters, which, node)
+        self._say("info", self._("Click in a slice view to place: {point}.").format(point=self._(POINTS[which])))
+
+    def toggle_reviewed(self) -> None:
+        """A reader accepts the outlines as they are, or takes that back."""
+        node = self.parameters.segmentation
+        if node is None or self.report is None:
+            return
+        reviewed = is_reviewed(node)
+        with self._own_edits():
+            if reviewed:
+                mark_unreviewed(node, flagged=bool(self.report.quality.review))
+            else:
+                mark_reviewed(node)
+        note(node, READER, "review withdrawn" if reviewed else "reviewed")
+        self.message = None
+        self.refresh()
+
+    def export(self, parent: Path, *, dicom: bool = False, scene: bool = False) -> dict[str, Path]:
+        """Write report, tables and segmentation as the command line does, into a new folder in `parent`.
+
+        A folder for every export: no patient's report replaces another's. `dicom`: SEG and SR too; `scene`: the whole
+        scene as .mrb. Returns the paths by file name. Raises ScarNetError.
+        """
         from scarnet.export import write_outputs  # needs packages that Slicer installs on demand
 
         self.refresh()
         if self.report is None:
             raise ScarNetError(self._("There is no report to export."))
-        node = self.parameters.segmentation
-        written = write_outputs(folder, self._series(), self._labels, self.report, segmentation=recall(node))
-        self._say("info", self._("Exported to {folder}.").format(folder=folder))
+        run = recall(self.parameters.segmentation)
+        folder = _new_folder(Path(parent))
+        written = write_outputs(folder, self._series(), self._labels, self.report, segmentation=run, with_dicom=dicom)
+        if scene:
+            written["scene.mrb"] = self._save_scene(folder)
+        text = self._("Exported to {folder}: {names}.").format(folder=folder, names=", ".join(sorted(written)))
+        self.message = Message("info", text, str(folder))
+        self._changed()
         return written
+
+    def _save_scene(self, folder: Path) -> Path:
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as stage:
+            part = Path(stage) / "scene.mrb"
+            if not slicer.mrmlScene.WriteToMRB(str(part)) or not part.is_file():
+                raise ScarNetError(
+                    self._("The report is in {folder}, but the scene could not be saved there.").format(folder=folder)
+                )
+            os.replace(part, folder / part.name)
+        return folder / "scene.mrb"
 
     def refresh(self) -> None:
         """Measure the segmentation as it is now, and show it."""
-        self._edited_at = None
-        self._observe(self.parameters.segmentation)
-        self.report, self._labels = None, None
+        self._edited_at, self._points = None, self._placed_points()
         node, volume = self.parameters.segmentation, self.parameters.volume
+        before = self._labels if self._observed is not None and self._observed[0] is node else None
+        self._observe(node)
+        self.report, self._labels = None, None
         if node is not None and volume is not None:
             try:
-                self._measure(node, volume)
+                self._measure(node, volume, before)
             except ScarNetError as error:
                 self.message = Message("warning", str(error))
         self._changed()
@@ -258,6 +406,7 @@ class Presenter:
             self._job.cancel()
             self._end_job()
         self._observe(None)
+        stop_placing()
         if self._scene_tag is not None:
             slicer.mrmlScene.RemoveObserver(self._scene_tag)
             self._scene_tag = None
@@ -265,15 +414,13 @@ class Presenter:
 
     # --- how --------------------------------------------------------------------------------------------------------
 
-    def _measure(self, node, volume) -> None:
+    def _measure(self, node, volume, before: np.ndarray | None) -> None:
+        """`before`: labels of this segmentation when it was last measured."""
         series = self._series()
         masks = masks_from_segmentation(node, volume)
         if self._masks and self._same_grid(masks):
-            self._own_edit = True
-            try:
+            with self._own_edits():
                 follow_erasures(node, volume, self._masks, masks)
-            finally:
-                self._own_edit = False
         self._masks = masks
         if "LVMyocardium" not in masks:
             raise ScarNetError(
@@ -286,19 +433,31 @@ class Presenter:
         edits = None if run is None else summarise_edits(run.labels, labels, series.geometry)
         if edits is not None:
             self._mark_edited(node, edits)
-        insertion = _point_lps_mm(self.parameters.rv_insertion)
-        self._insertion = insertion
+        self._note_correction(node, before, labels, series)
         self.report = quantify(
             series,
             labels,
-            parameters=QuantificationParameters(self.parameters.density_g_per_ml, insertion),
+            parameters=QuantificationParameters(
+                self.parameters.density_g_per_ml,
+                point_lps_mm(self.parameters.rv_insertion),
+                point_lps_mm(self.parameters.remote),
+            ),
             segmentation=run,
-            provenance={"edits": edits},
+            provenance={"edits": edits, "reviewed": is_reviewed(node), "history": history(node)},
         )
         self._labels = labels
         table = fill_table(self.report, self.parameters.table)
         if self.parameters.table is not table:
             self.parameters.table = table
+
+    @contextmanager
+    def _own_edits(self):
+        """Changes of ours to the segmentation, which are not a user's corrections."""
+        self._own_edit = True
+        try:
+            yield
+        finally:
+            self._own_edit = False
 
     def _mark_edited(self, node, edits: dict) -> None:
         """Segments that a hand has touched are no longer AUTOMATIC, in DICOM's words."""
@@ -309,16 +468,25 @@ class Presenter:
             "LV blood pool": "LVBloodPool",
         }
         ids = segment_ids(node)
-        self._own_edit = True
-        try:
+        with self._own_edits():
             for name in edits:
                 for segment_id in ids.get(names[name], []):
                     segment = node.GetSegmentation().GetSegment(segment_id)
                     value = vtk.mutable("")
                     if segment.GetTag(ALGORITHM_TYPE_TAG, value) and str(value) == "AUTOMATIC":
                         segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC")
-        finally:
-            self._own_edit = False
+
+    def _note_correction(self, node, before: np.ndarray | None, labels: np.ndarray, series: LgeSeries) -> None:
+        """Into the history, and a review that came before it no longer holds."""
+        if before is None or before.shape != labels.shape:
+            return
+        changes = summarise_edits(before, labels, series.geometry)
+        if changes is None:
+            return
+        note(node, READER, "corrected", {name: c["corrected_ml"] - c["model_ml"] for name, c in changes.items()})
+        if is_reviewed(node):
+            with self._own_edits():
+                mark_unreviewed(node)
 
     def _take_in(self) -> None:
         """The worker has ended: into the scene, or a sentence why not."""
@@ -359,7 +527,11 @@ class Presenter:
         self.parameters.volume = volume
         self.parameters.segmentation = node
         self._masks = {}
+        note(node, MODEL, f"segmented by {algorithm_name(result.model)}")
         self.refresh()
+        if self.report is not None:
+            with self._own_edits():
+                mark_unreviewed(node, flagged=bool(self.report.quality.review))
 
     def _end_job(self) -> None:
         self._job, self._job_volume_id, self._job_content = None, "", ""
@@ -377,8 +549,18 @@ class Presenter:
         if parent is not None:
             key = (*key, parent.GetTransformToWorldMTime())
         if self._series_cache is None or self._series_cache[0] != key:
-            self._series_cache = (key, series_from_volume(volume))
+            series = series_from_volume(volume)
+            files = self._dicom_files(series.source.sop_instance_uids) if series.source.sop_instance_uids else []
+            if files:
+                try:  # what the images say of themselves is known to the report then, as on the command line
+                    series = with_dicom_files(series, [Path(file) for file in files])
+                except ScarNetError as error:
+                    logging.info("ScarNet: %s", error)
+            self._series_cache = (key, series)
         return self._series_cache[1]
+
+    def _placed_points(self) -> tuple:
+        return tuple(point_lps_mm(getattr(self.parameters, which)) for which in POINTS)
 
     def _same_grid(self, masks: dict[str, np.ndarray]) -> bool:
         shapes = {mask.shape for mask in (*masks.values(), *self._masks.values())}
@@ -417,10 +599,10 @@ class Presenter:
             self._edited_at = time.monotonic()  # what is shown may have been about it
 
 
-def _point_lps_mm(markup) -> tuple[float, float, float] | None:
-    """First point of a markups node, in the engine's coordinates; None without node or point."""
-    if markup is None or markup.GetNumberOfControlPoints() == 0:
-        return None
-    ras = [0.0, 0.0, 0.0]
-    markup.GetNthControlPointPositionWorld(0, ras)
-    return (-ras[0], -ras[1], ras[2])
+def _new_folder(parent: Path) -> Path:
+    """A name that is free in `parent`: time, and nothing of the patient."""
+    name = f"ScarNet {datetime.now():%Y-%m-%d %H.%M.%S}"
+    folder, number = parent / name, 2
+    while folder.exists():
+        folder, number = parent / f"{name} ({number})", number + 1
+    return folder

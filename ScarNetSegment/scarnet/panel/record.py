@@ -1,6 +1,10 @@
-"""What a model drew and how, kept beside the segmentation in the scene, so that corrections can be told from it."""
+"""What a model drew and how, and what was done since, kept with the segmentation in the scene.
+
+Corrections can so be told from the model's own outline. Times and roles are kept, never names.
+"""
 
 import json
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import slicer
@@ -10,6 +14,10 @@ from scarnet.segmentation import ScarSegmentation
 RUN_ATTRIBUTE = "ScarNet.Run"
 MODEL_LABELS_ROLE = "scarnetModelLabels"
 MODEL_LABELS_ATTRIBUTE = "ScarNet.ModelLabels"
+HISTORY_ATTRIBUTE = "ScarNet.History"
+MODEL, READER = "model", "reader"
+#: Corrections that follow one another within this are one entry of the history: strokes are many, sittings few.
+SAME_SITTING = timedelta(minutes=10)
 
 
 def remember(node, volume, result: ScarSegmentation) -> None:
@@ -49,6 +57,35 @@ def recall(node) -> ScarSegmentation | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def history(node) -> list[dict]:
+    """What happened to a segmentation, oldest first: `when_utc`, `until_utc`, `who` (MODEL or READER), `what`, `steps`,
+    and for corrections `changed_ml`, the net change of each structure. Empty for one that we know nothing of."""
+    try:
+        entries = json.loads(node.GetAttribute(HISTORY_ATTRIBUTE) or "[]")
+    except ValueError:
+        return []
+    return entries if isinstance(entries, list) else []
+
+
+def note(node, who: str, what: str, changed_ml: dict[str, float] | None = None) -> None:
+    """Add to the history; corrections of one sitting are added up in one entry."""
+    entries, now = history(node), datetime.now(timezone.utc)
+    stamp = now.isoformat(timespec="seconds")
+    last = entries[-1] if entries else None
+    if changed_ml is not None and last is not None and last.get("changed_ml") is not None and last["who"] == who:
+        if now - datetime.fromisoformat(last["until_utc"]) < SAME_SITTING:
+            total = last["changed_ml"]
+            for name, change in changed_ml.items():
+                total[name] = round(total.get(name, 0.0) + change, 3)
+            last |= {"until_utc": stamp, "steps": last["steps"] + 1}
+            node.SetAttribute(HISTORY_ATTRIBUTE, json.dumps(entries))
+            return
+    entry = {"when_utc": stamp, "until_utc": stamp, "who": who, "what": what, "steps": 1}
+    if changed_ml is not None:
+        entry["changed_ml"] = {name: round(change, 3) for name, change in changed_ml.items()}
+    node.SetAttribute(HISTORY_ATTRIBUTE, json.dumps([*entries, entry]))
 
 
 def remove_orphans() -> None:

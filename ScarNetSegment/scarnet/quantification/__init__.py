@@ -2,6 +2,7 @@
 
 from scarnet.quantification.edits import summarise_edits
 from scarnet.quantification.quantify import QuantificationParameters, quantify
+from scarnet.quantification.regional import remote_region
 from scarnet.quantification.report import ScarReport
 
-__all__ = ["QuantificationParameters", "ScarReport", "quantify", "summarise_edits"]
+__all__ = ["QuantificationParameters", "ScarReport", "quantify", "remote_region", "summarise_edits"]

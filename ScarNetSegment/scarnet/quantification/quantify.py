@@ -1,7 +1,7 @@
 """From a label map to the report: volumes by slice distance, masses, percent of LV."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,18 +10,20 @@ import numpy as np
 import scarnet
 from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML, Label
 from scarnet.errors import InputError
+from scarnet.quantification.context import measure_context
+from scarnet.quantification.image_quality import coverage_warnings, slice_distance_warnings, stray_scar_warnings
 from scarnet.quantification.regional import measure_regions
 from scarnet.quantification.report import LvMeasures, MvoMeasures, Quality, ScarMeasures, ScarReport, SliceMeasures
+from scarnet.quantification.transmurality import WallRays
 from scarnet.segmentation import ScarSegmentation
-from scarnet.series import LgeSeries
+from scarnet.series import LgeSeries, Reconstruction
 from scarnet.series.geometry import LENGTH_DECIMALS
 
 #: Slices whose doubt is above this are named for review: on EMIDEC fold 0 the worst eighth, with three times the error of
 #: the rest (`scarnet evaluate`, entry "doubt").
 REVIEW_DOUBT = 0.25
-#: A stack whose narrower end is wider than this share of the widest slice ends before the apex, where the LV tapers off.
-#: The base is not asked: short-axis stacks end there by design.
-CUT_OFF_SHARE = 0.6
+#: How the DICOM reader says so.
+SLICE_MAY_BE_MISSING = "a slice may be missing"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class QuantificationParameters:
 
     myocardial_density_g_per_ml: float = MYOCARDIAL_DENSITY_G_PER_ML
     anterior_rv_insertion_lps_mm: tuple[float, float, float] | None = None  # None: found in the image
+    #: Remote myocardium lies in this direction from the cavity's centre, in every slice; None: the darkest sector.
+    remote_lps_mm: tuple[float, float, float] | None = None
 
     def __post_init__(self):
         if not 0.9 <= self.myocardial_density_g_per_ml <= 1.2:
@@ -63,7 +67,7 @@ def quantify(
     weights = series.geometry.voxel_volumes_ml
     if not np.isfinite(weights).all():
         raise InputError("A single slice without a thickness has no volume; give a stack of slices.")
-    slices = _slices(series, counts, None if segmentation is None else segmentation.slice_doubt)
+    slices = _slices(series, counts, segmentation)
     myocardium, scar, mvo, blood = (
         math.fsum(getattr(s, f"{part}_volume_ml") for s in slices)
         for part in ("myocardium", "scar", "mvo", "blood_pool")
@@ -76,7 +80,9 @@ def quantify(
         percent_lv=percent,
         density_g_per_ml=density,
         insertion_lps_mm=parameters.anterior_rv_insertion_lps_mm,
+        remote_lps_mm=parameters.remote_lps_mm,
     )
+    interval, interval_rule = _interval(labels, segmentation, provenance)
     return ScarReport(
         lv=LvMeasures(myocardium, myocardium * density, blood),
         scar=ScarMeasures(
@@ -86,20 +92,51 @@ def quantify(
             sum(s.scar_volume_ml > 0 for s in slices),
             regions.transmurality_mean_percent,
             regions.transmurality_max_percent,
+            interval,
         ),
         mvo=MvoMeasures(mvo, mvo * density, 100 * mvo / myocardium),
-        slices=slices,
+        slices=_with_transmurality(slices, regions.rays),
         thresholds=regions.thresholds,
+        zones=regions.zones,
+        context=measure_context(percent, regions.thresholds),
         aha17=regions.aha17,
         summary=regions.summary,
         quality=_quality(series, labels, slices, segmentation, (*notes, *regions.warnings)),
-        rules=_rules(series, density),
+        rules=_rules(series, density, parameters.remote_lps_mm) | interval_rule,
         provenance=_provenance(series, parameters, segmentation) | {"regions": regions.provenance} | (provenance or {}),
     )
 
 
-def _slices(series: LgeSeries, counts: np.ndarray, doubt: np.ndarray | None) -> tuple[SliceMeasures, ...]:
+def _interval(
+    labels: np.ndarray, segmentation: ScarSegmentation | None, provenance: dict[str, Any] | None
+) -> tuple[tuple[float, float] | None, dict[str, str]]:
+    """The model's interval for scar percent and the rule that goes with it; no interval for labels that are not the model's."""
+    if segmentation is None:
+        return None, {}
+    if (provenance or {}).get("edits") or not np.array_equal(labels, segmentation.labels):
+        return None, {
+            "percent_lv_interval": "Left out: labels were edited by hand, and the model's interval describes its own."
+        }
+    interval = getattr(segmentation, "percent_lv_interval", None)
+    if interval is None:
+        return None, {"percent_lv_interval": "Left out: this model states none."}
+    low, high = (float(bound) for bound in interval)
+    return (low, high), {"percent_lv_interval": "From the model's own doubt, as calibrated on its card."}
+
+
+def _with_transmurality(slices: tuple[SliceMeasures, ...], rays: WallRays | None) -> tuple[SliceMeasures, ...]:
+    if rays is None:
+        return slices
+    found = [rays.of_slice_percent(s.index) for s in slices]
+    return tuple(
+        replace(s, transmurality_mean_percent=mean, transmurality_max_percent=most)
+        for s, (mean, most) in zip(slices, found, strict=True)
+    )
+
+
+def _slices(series: LgeSeries, counts: np.ndarray, segmentation: ScarSegmentation | None) -> tuple[SliceMeasures, ...]:
     geometry = series.geometry
+    doubt = None if segmentation is None else segmentation.slice_doubt
     positions = np.round(np.concatenate([[0.0], np.cumsum(geometry.slice_steps_mm)]), LENGTH_DECIMALS)
     rows = []
     for k, count in enumerate(counts.tolist()):
@@ -116,6 +153,7 @@ def _slices(series: LgeSeries, counts: np.ndarray, doubt: np.ndarray | None) -> 
                 blood_pool_volume_ml=count[Label.BLOOD_POOL] * unit,
                 scar_percent=100 * scar / muscle if muscle else None,
                 doubt=None if doubt is None else float(doubt[k]),
+                enhanced=scar > 0,
             )
         )
     return tuple(rows)
@@ -123,11 +161,9 @@ def _slices(series: LgeSeries, counts: np.ndarray, doubt: np.ndarray | None) -> 
 
 def _quality(series, labels, slices, segmentation, notes) -> Quality:
     warnings = [*series.warnings, *notes, *(() if segmentation is None else segmentation.warnings)]
-    areas = (labels > 0).sum(axis=(1, 2))
-    if min(areas[0], areas[-1]) > CUT_OFF_SHARE * areas.max():
-        warnings.append(
-            "Both end slices hold a wide ventricle: the stack does not reach its apex, volumes are too low."
-        )
+    warnings += [*coverage_warnings(labels, series.geometry), *stray_scar_warnings(labels, series.geometry)]
+    if not any(SLICE_MAY_BE_MISSING in warning for warning in series.warnings):  # the reader may have said so already
+        warnings += slice_distance_warnings(series.geometry)
     review = [
         f"Slice {s.index + 1}: the model doubts its own outline (doubt {s.doubt:.2f})."
         for s in sorted(slices, key=lambda s: -(s.doubt or 0))
@@ -142,20 +178,32 @@ def _quality(series, labels, slices, segmentation, notes) -> Quality:
     return Quality(tuple(dict.fromkeys(warnings)), tuple(review))
 
 
-def _rules(series: LgeSeries, density: float) -> dict[str, str]:
+_RECONSTRUCTION_RULE = {
+    Reconstruction.MAGNITUDE: "The images are magnitude: shares of the maximum are taken of the signal itself.",
+    Reconstruction.PSIR: "The images are phase-sensitive (PSIR): shares of the maximum are taken from remote myocardium upwards.",
+    Reconstruction.UNKNOWN: "Whether the images are magnitude or phase-sensitive (PSIR) is not known: shares of the maximum are "
+    "taken from remote myocardium upwards, as for PSIR.",
+}
+
+
+def _rules(series: LgeSeries, density: float, remote_lps_mm) -> dict[str, str]:
     return {
         "volume": "Area times slice distance, gaps included: each slice weighs half the distance to its neighbours, the "
         "first and last as much outwards as inwards."
         + (" The slice distance was assumed." if series.spacing_assumed else ""),
         "mass": f"Volume times {density:g} g/mL.",
         "myocardium": "Healthy muscle, scar and microvascular obstruction together.",
-        "scar": "As outlined, microvascular obstruction included; percent of myocardial volume.",
+        "scar": "As outlined, microvascular obstruction included; percent of myocardial volume. Where outlines overlap the inner "
+        "structure counts: obstruction over scar over muscle over blood. Scar outlined outside the myocardium is counted as "
+        "scar and as myocardium.",
         "segments": "AHA-17, thirds of the slices that show a cavity, counted from the anterior insertion of the right "
         "ventricle; the apex (17) is not measured on short-axis slices.",
         "transmurality": "Share of the wall that is scar, along 120 rays from the cavity's centre; the mean over enhanced "
-        "rays.",
+        "rays. The maximum of a slice is over 15 degrees of the wall, that of the heart the most transmural segment.",
         "thresholds": "Intensity methods on the same myocardium, for comparison; the scar above is as outlined. Remote "
-        "myocardium is the darkest sector of each slice.",
+        f"myocardium is the {'darkest sector of each slice' if remote_lps_mm is None else 'sector about the given point'}. "
+        + _RECONSTRUCTION_RULE[series.reconstruction],
+        "zones": "Core and grey zone by signal, each by its own named definition; definitions do not agree with one another.",
         "papillary_muscles": "As outlined; the shipped models leave them to the blood pool.",
     }
 

@@ -6,13 +6,16 @@ import numpy as np
 
 from scarnet.errors import InputError
 from scarnet.quantification.aha import measure_segments, volume_beyond_segments_ml
-from scarnet.quantification.frame import heart_frame
+from scarnet.quantification.frame import HeartFrame, heart_frame
+from scarnet.quantification.image_quality import contrast_warnings, motion_warnings, no_signal_level
 from scarnet.quantification.insertion import RvInsertion, find_insertion
-from scarnet.quantification.remote import find_remote
-from scarnet.quantification.report import SegmentMeasures, ThresholdMeasures
+from scarnet.quantification.muscle import muscle_signal
+from scarnet.quantification.remote import RemoteRegion, find_remote
+from scarnet.quantification.report import SegmentMeasures, ThresholdMeasures, ZoneMeasures
 from scarnet.quantification.summary import summarise
 from scarnet.quantification.thresholds import compare_methods
-from scarnet.quantification.transmurality import wall_rays
+from scarnet.quantification.transmurality import WallRays, wall_rays
+from scarnet.quantification.zones import measure_zones
 from scarnet.series import LgeSeries
 
 #: Looked at around the ventricle: room for the right ventricle beside it.
@@ -28,6 +31,8 @@ class RegionalMeasures:
 
     aha17: tuple[SegmentMeasures, ...] = ()
     thresholds: dict[str, ThresholdMeasures] = field(default_factory=dict)
+    zones: dict[str, ZoneMeasures] = field(default_factory=dict)
+    rays: WallRays | None = None
     transmurality_mean_percent: float | None = None
     transmurality_max_percent: float | None = None
     summary: str = ""
@@ -42,8 +47,13 @@ def measure_regions(
     percent_lv: float,
     density_g_per_ml: float,
     insertion_lps_mm: tuple[float, float, float] | None = None,
+    remote_lps_mm: tuple[float, float, float] | None = None,
 ) -> RegionalMeasures:
-    """Segments, transmurality and threshold methods. `insertion_lps_mm`: the anterior RV insertion, instead of seeking it."""
+    """Segments, transmurality, threshold methods, zones and what the image says against them.
+
+    `insertion_lps_mm`: the anterior RV insertion, `remote_lps_mm`: a point whose direction is remote myocardium in every slice;
+    both are sought where they are not given.
+    """
     rows, columns = _around_heart(labels, series.geometry.pixel_spacing_mm)
     image, labels = series.image[:, rows, columns], labels[:, rows, columns]
     geometry = series.geometry.cropped(rows, columns)
@@ -58,19 +68,26 @@ def measure_regions(
     rays = wall_rays(labels, frame)
     segments = measure_segments(labels, frame, rays, insertion.angle_deg)
     enhanced = rays.transmurality[rays.scar_mm > 0]
-    remote = find_remote(image, labels, frame)
-    methods = compare_methods(image, labels, geometry, remote, reconstruction=series.reconstruction)
+    remote = _remote(image, labels, frame, remote_lps_mm)
+    muscle = muscle_signal(image, labels, frame, remote, reconstruction=series.reconstruction)
+    muscle_ml = float(muscle.mask.sum(axis=(1, 2)) @ geometry.voxel_volumes_ml)
     beyond_ml, scar_beyond_ml = volume_beyond_segments_ml(labels, frame)
     return RegionalMeasures(
         aha17=segments,
         thresholds={
             m.method: ThresholdMeasures(m.definition, m.volume_ml, m.volume_ml * density_g_per_ml, m.percent_lv)
-            for m in methods
+            for m in compare_methods(muscle)
         },
+        zones=measure_zones(muscle, muscle_ml=muscle_ml, density_g_per_ml=density_g_per_ml),
+        rays=rays,
         transmurality_mean_percent=100 * float(enhanced.mean()) if enhanced.size else 0.0,
         transmurality_max_percent=max(s.transmurality_percent or 0.0 for s in segments),
         summary=summarise(segments, percent_lv, float(np.nanmedian(rays.scar_start)) if enhanced.size else None),
-        warnings=_warnings(insertion),
+        warnings=(
+            *_warnings(insertion),
+            *motion_warnings(labels, frame),
+            *contrast_warnings(image, labels, frame, remote, no_signal=no_signal_level(series.image)),
+        ),
         provenance={
             "anterior_rv_insertion": {
                 "angle_deg": round(insertion.angle_deg, 1),
@@ -78,10 +95,30 @@ def measure_regions(
                 "source": insertion.source,
             },
             "apex_at_first_slice": frame.apex_first,
-            "remote_region": {"pixels": int(remote.mask.sum()), "chosen": "darkest sector of each slice"},
+            "remote_region": remote.describe(),
             "beyond_segments": {"myocardium_volume_ml": beyond_ml, "scar_volume_ml": scar_beyond_ml},
         },
     )
+
+
+def remote_region(
+    series: LgeSeries, labels: np.ndarray, *, remote_lps_mm: tuple[float, float, float] | None = None
+) -> np.ndarray:
+    """bool `[slice, row, column]` on the grid of `series`: the remote myocardium that `quantify` refers thresholds to.
+
+    For display. Raises InputError without a cavity inside muscle.
+    """
+    rows, columns = _around_heart(labels, series.geometry.pixel_spacing_mm)
+    inside = labels[:, rows, columns]
+    frame = heart_frame(inside, series.geometry.cropped(rows, columns))
+    mask = np.zeros(labels.shape, bool)
+    mask[:, rows, columns] = _remote(series.image[:, rows, columns], inside, frame, remote_lps_mm).mask
+    return mask
+
+
+def _remote(image: np.ndarray, labels: np.ndarray, frame: HeartFrame, point_lps_mm) -> RemoteRegion:
+    angle = None if point_lps_mm is None else frame.angle_of_deg(np.array(point_lps_mm))
+    return find_remote(image, labels, frame, angle_deg=angle)
 
 
 def _around_heart(labels: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[slice, slice]:

@@ -4,10 +4,17 @@ Field names carry their units. `ScarReport.to_dict()` is `report.json` (schema `
 never renamed. What is not known is None, never NaN.
 """
 
+import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 SCHEMA = "scarnet-report/1"
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `report.json`, as shipped beside this module."""
+    return json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class ScarMeasures:
     enhanced_slices: int  # slices that hold any
     transmurality_mean_percent: float | None = None  # of the wall, over enhanced rays; None without a cavity
     transmurality_max_percent: float | None = None  # of the most transmural segment
+    #: From the model's calibrated doubt; None without one, or once labels were edited (`rules` then say so).
+    percent_lv_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,9 @@ class SliceMeasures:
     blood_pool_volume_ml: float
     scar_percent: float | None  # of the slice's own myocardium; None where there is none
     doubt: float | None  # 0..1, from the model; None for a segmentation from elsewhere
+    enhanced: bool = False  # holds scar
+    transmurality_mean_percent: float | None = None  # of the wall, over enhanced rays; None without a cavity
+    transmurality_max_percent: float | None = None  # of the most transmural ray, smoothed over its neighbours
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,19 @@ class ThresholdMeasures:
     volume_ml: float
     mass_g: float
     percent_lv: float
+
+
+@dataclass(frozen=True)
+class ZoneMeasures:
+    """Infarct core and grey (border) zone by one named definition; the grey zone excludes the core."""
+
+    definition: str
+    core_volume_ml: float
+    core_mass_g: float
+    core_percent_lv: float
+    grey_volume_ml: float
+    grey_mass_g: float
+    grey_percent_lv: float
 
 
 @dataclass(frozen=True)
@@ -93,6 +118,10 @@ class ScarReport:
     mvo: MvoMeasures
     slices: tuple[SliceMeasures, ...]
     thresholds: dict[str, ThresholdMeasures] = field(default_factory=dict)
+    zones: dict[str, ZoneMeasures] = field(default_factory=dict)  # by the definition's id
+    #: How far methods and readers differ: `methods_low_percent_lv`, `methods_high_percent_lv` (None without thresholds),
+    #: `inter_reader` (a sentence with its source).
+    context: dict[str, Any] = field(default_factory=dict)
     aha17: tuple[SegmentMeasures, ...] = ()
     summary: str = ""  # one plain sentence
     quality: Quality = Quality()

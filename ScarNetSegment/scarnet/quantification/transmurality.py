@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from scarnet.conventions import Label
 from scarnet.quantification.frame import HeartFrame
@@ -12,6 +13,8 @@ RAYS = 120
 STEP_MM = 0.2
 #: A ray with less muscle than this has no wall to speak of (outflow tract, thinned or torn outline).
 MINIMUM_WALL_MM = 1.0
+#: The maximum of a slice is that of as many neighbouring rays: along a single one lengths carry the pixels' steps.
+MAXIMUM_OVER_RAYS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,20 @@ class WallRays:
     def transmurality(self) -> np.ndarray:
         """Share of the wall that is scar, 0 to 1."""
         return self.scar_mm / self.wall_mm
+
+    def of_slice_percent(self, slice_index: int) -> tuple[float | None, float | None]:
+        """Mean over enhanced rays and maximum (over 15 degrees of the wall) of one slice; None without a wall, 0 without scar."""
+        share = self.transmurality[slice_index]
+        if not np.isfinite(share).any():
+            return None, None
+        enhanced = share[np.isfinite(share) & (share > 0)]
+        if not enhanced.size:
+            return 0.0, 0.0
+        kernel = np.ones(MAXIMUM_OVER_RAYS)
+        known = ndimage.convolve1d(np.isfinite(share).astype(float), kernel, mode="wrap")
+        total = ndimage.convolve1d(np.nan_to_num(share), kernel, mode="wrap")
+        together = total[known > 0] / known[known > 0]
+        return 100 * float(enhanced.mean()), min(100 * float(together.max()), 100.0)
 
 
 def wall_rays(labels: np.ndarray, frame: HeartFrame) -> WallRays:

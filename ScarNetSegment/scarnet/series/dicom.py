@@ -7,7 +7,7 @@ alone: phase-sensitive LGE often arrives as one series per slice (DICOM PS3.3 C.
 import logging
 import warnings
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +99,36 @@ def read_dicom(path: Path) -> LgeSeries:
             f"{sum(others)} other images in the folder are not part of the stack of {len(kept)} slices that was used."
         )
     return _assemble(kept, path, notes)
+
+
+def with_dicom_files(series: LgeSeries, files: list[Path]) -> LgeSeries:
+    """`series`, which came by another way (a volume in Slicer), with the DICOM image of every slice.
+
+    Images are matched by where they lie, not by their order: a slice's image has its grid, its plane and its position to
+    `SAME_POSITION_MM`. Raises InputError unless every slice has one, as after a transform of the volume.
+    """
+    geometry = series.geometry
+    axes = np.stack([geometry.column_direction, geometry.row_direction])
+    images = [
+        item
+        for item in (_read_headers(list(files), Path("the DICOM database")) if files else ())
+        if (int(item.header.Rows), int(item.header.Columns)) == geometry.shape[1:]
+        and np.abs(item.orientation - axes).max() < ORIENTATION_TOLERANCE
+    ]
+    found = []
+    for origin in geometry.slice_origins_mm:
+        near = [item for item in images if np.linalg.norm(item.position - origin) < SAME_POSITION_MM]
+        if not near:
+            raise InputError(
+                "The volume's DICOM images are not in the database, or not where the volume lies: load the series again "
+                "from the DICOM module, without a transform."
+            )
+        found.append(max(near, key=_acquired))
+    return replace(
+        series,
+        reconstruction=reconstruction_of(found[0].header),
+        source=replace(series.source, **_identity(found)),
+    )
 
 
 def _read_headers(files: list[Path], path: Path) -> list[_Slice]:
@@ -200,22 +230,24 @@ def _assemble(stack: list[_Slice], path: Path, notes: list[str]) -> LgeSeries:
         geometry=geometry,
         reconstruction=reconstruction_of(first),
         warnings=tuple(notes),
-        source=SeriesSource(
-            kind="dicom",
-            name=path.name,
-            slice_files=tuple(str(item.path) for item in stack),
-            sop_instance_uids=tuple(str(item.header.SOPInstanceUID) for item in stack),
-            study_instance_uid=str(first.get("StudyInstanceUID", "")),
-            series_instance_uids=tuple(dict.fromkeys(str(item.header.get("SeriesInstanceUID", "")) for item in stack)),
-            frame_of_reference_uid=str(first.get("FrameOfReferenceUID", "")),
-            content_sha256=content_sha256(image, geometry),
-            acquisition={
-                k: _plain(first[k].value)
-                for k in ACQUISITION_KEYWORDS
-                if k in first and first[k].value not in (None, "")
-            },
-        ),
+        source=SeriesSource(name=path.name, content_sha256=content_sha256(image, geometry), **_identity(stack)),
     )
+
+
+def _identity(stack: list[_Slice]) -> dict:
+    """Which images these are, as SeriesSource keeps it."""
+    first = stack[0].header
+    return {
+        "kind": "dicom",
+        "slice_files": tuple(str(item.path) for item in stack),
+        "sop_instance_uids": tuple(str(item.header.SOPInstanceUID) for item in stack),
+        "study_instance_uid": str(first.get("StudyInstanceUID", "")),
+        "series_instance_uids": tuple(dict.fromkeys(str(item.header.get("SeriesInstanceUID", "")) for item in stack)),
+        "frame_of_reference_uid": str(first.get("FrameOfReferenceUID", "")),
+        "acquisition": {
+            k: _plain(first[k].value) for k in ACQUISITION_KEYWORDS if k in first and first[k].value not in (None, "")
+        },
+    }
 
 
 def _plain(value):

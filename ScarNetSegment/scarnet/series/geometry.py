@@ -24,7 +24,7 @@ class StackGeometry:
 
     Attributes
         shape: number of slices, rows, columns.
-        pixel_spacing_mm: distance between rows, distance between columns (DICOM PixelSpacing order).
+        pixel_spacing_mm: distance between rows, distance between columns (DICOM PixelSpacing order), to a nanometre.
         column_direction: unit vector of increasing *column* index (DICOM ImageOrientationPatient, first triplet).
         row_direction: unit vector of increasing *row* index (second triplet).
         slice_origins_mm: `(slices, 3)`, position of the centre of voxel `[k, 0, 0]`.
@@ -40,7 +40,9 @@ class StackGeometry:
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        object.__setattr__(self, "pixel_spacing_mm", tuple(float(s) for s in self.pixel_spacing_mm))
+        # A spacing that another format gives as 1.5000000000000002 would end on the other side of a limit of 1.5 mm.
+        spacing = tuple(round(float(s), LENGTH_DECIMALS) for s in self.pixel_spacing_mm)
+        object.__setattr__(self, "pixel_spacing_mm", spacing)
         for name, shape in (
             ("column_direction", (3,)),
             ("row_direction", (3,)),
@@ -94,7 +96,7 @@ class StackGeometry:
 
     @cached_property
     def pixel_area_mm2(self) -> float:
-        return round(self.pixel_spacing_mm[0], LENGTH_DECIMALS) * round(self.pixel_spacing_mm[1], LENGTH_DECIMALS)
+        return self.pixel_spacing_mm[0] * self.pixel_spacing_mm[1]
 
     @cached_property
     def voxel_volumes_ml(self) -> np.ndarray:

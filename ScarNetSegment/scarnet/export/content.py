@@ -1,0 +1,502 @@
+"""What a report says, in words and shown digits: made once, set as a page (HTML) and on paper (PDF).
+
+Names no file, folder or patient.
+"""
+
+from dataclasses import dataclass
+
+import scarnet
+from scarnet.export.figure import INK, Figure, Shape, rectangle
+from scarnet.quantification import ScarReport
+from scarnet.quantification.quantify import REVIEW_DOUBT
+from scarnet.quantification.report import SliceMeasures
+
+DASH = "–"
+TITLE = "Myocardial scar on late gadolinium enhancement"
+#: Bars of the tables: muscle white, scar amber, MVO dark blue; all outlined, apart in greyscale too.
+SCAR_FILL, MVO_FILL, MUSCLE_FILL = "#e8a200", "#1f4e9c", "#ffffff"
+_BAR_WIDTH, _BAR_HEIGHT = 100.0, 8.0
+_METHOD_NAMES = {"fwhm": "FWHM", "otsu": "Otsu", "gmm": "Gaussian mixture", "ewa": "EWA-class"}
+_UNITS = (
+    ("_g_per_ml", " g/mL"),
+    ("_lps_mm", " mm (LPS)"),
+    ("_mm", " mm"),
+    ("_ml", " mL"),
+    ("_deg", "°"),
+    ("_percent", " %"),
+    ("_sha256", ""),
+)
+_DICOM_UNITS = {
+    "MagneticFieldStrength": " T",
+    "RepetitionTime": " ms",
+    "EchoTime": " ms",
+    "InversionTime": " ms",
+    "TriggerTime": " ms",
+    "FlipAngle": "°",
+    "SliceThickness": " mm",
+    "SpacingBetweenSlices": " mm",
+}
+_INPUT_KINDS = {"dicom": "DICOM", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    name: str
+    value: str
+    notes: tuple[str, ...]
+    model: str = ""  # what the model said before a hand corrected it
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are text, or a `Figure` for a bar. `numeric[i]`: column i is set to the right. `strong`: rows in bold."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple["str | Figure", ...], ...]
+    numeric: tuple[bool, ...]
+    note: str = ""
+    strong: tuple[int, ...] = ()
+    flagged: tuple[int, ...] = ()  # rows that a reader should look at first
+
+
+@dataclass(frozen=True)
+class SliceCaption:
+    index: int
+    title: str
+    detail: str
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    title: str
+    date: str
+    identity: str  # of the input, short: tells two reports apart without naming anybody
+    research_use: str
+    key_figures: tuple[KeyFigure, ...]
+    summary: str
+    warnings: tuple[str, ...]
+    review: tuple[str, ...]
+    captions: tuple[SliceCaption, ...]  # of the slices that hold the ventricle
+    slices_note: str
+    corrected: Table | None
+    methods: Table | None
+    zones: Table | None
+    slices: Table
+    segments: Table | None
+    facts: tuple[tuple[str, str], ...]  # how the numbers are defined
+    provenance: tuple[tuple[str, str], ...]
+
+
+def content_of(report: ScarReport) -> Content:
+    """Everything that is said, in the order in which it is read."""
+    source = report.provenance["input"]
+    shown = [s for s in report.slices if s.myocardium_volume_ml + s.blood_pool_volume_ml > 0]
+    return Content(
+        title=TITLE,
+        date=report.provenance["created_utc"][:10],
+        identity=source["content_sha256"][:10],
+        research_use=scarnet.RESEARCH_USE,
+        key_figures=_key_figures(report),
+        summary=report.summary,
+        warnings=report.quality.warnings,
+        review=report.quality.review,
+        captions=tuple(_caption(s) for s in shown),
+        slices_note=_slices_note(report, shown),
+        corrected=_corrected(report),
+        methods=_methods(report) if report.thresholds else None,
+        zones=_zones(report) if report.zones else None,
+        slices=_slices(report),
+        segments=_segments(report) if report.aha17 else None,
+        facts=tuple((_words(name), text) for name, text in report.rules.items()),
+        provenance=_provenance(report),
+    )
+
+
+@dataclass(frozen=True)
+class ModelValues:
+    """What the model's own labels gave, before a hand corrected them."""
+
+    myocardium_volume_ml: float
+    scar_volume_ml: float
+    mvo_volume_ml: float
+    blood_pool_volume_ml: float
+    density_g_per_ml: float
+
+    @property
+    def scar_percent_lv(self) -> float | None:
+        return 100 * self.scar_volume_ml / self.myocardium_volume_ml if self.myocardium_volume_ml else None
+
+    @property
+    def mvo_percent_lv(self) -> float | None:
+        return 100 * self.mvo_volume_ml / self.myocardium_volume_ml if self.myocardium_volume_ml else None
+
+
+def model_values(report: ScarReport) -> ModelValues | None:
+    """The model's own values; None where no model drew. What a hand left alone is the report's own value."""
+    if not report.provenance.get("model"):
+        return None
+    edits = report.provenance.get("edits") or {}
+
+    def before(structure: str, now: float) -> float:
+        return edits[structure]["model_ml"] if structure in edits else now
+
+    return ModelValues(
+        before("LV myocardium", report.lv.myocardium_volume_ml),
+        before("Scar", report.scar.volume_ml),
+        before("Microvascular obstruction", report.mvo.volume_ml),
+        before("LV blood pool", report.lv.blood_pool_volume_ml),
+        report.lv.mass_g / report.lv.myocardium_volume_ml,
+    )
+
+
+# --- the numbers ------------------------------------------------------------------------------------------------------
+
+
+def _key_figures(report: ScarReport) -> tuple[KeyFigure, ...]:
+    lv, scar, mvo = report.lv, report.scar, report.mvo
+    edited = bool(report.provenance.get("edits"))
+    model = model_values(report) if edited else None
+    assumed = ("spacing assumed",) if report.provenance["input"]["spacing_assumed"] else ()
+    interval = (
+        f"interval {_interval(scar.percent_lv_interval)} %"
+        if scar.percent_lv_interval
+        else "no interval after correction"
+        if edited
+        else "interval not known"
+    )
+    enhanced = f"{scar.enhanced_slices} of {len(report.slices)} slices"
+    figures = [
+        KeyFigure(
+            "Scar, percent of LV",
+            f"{scar.percent_lv:.1f} %",
+            (interval, enhanced),
+            f"{_number(model.scar_percent_lv)} %" if model else "",
+        ),
+        KeyFigure(
+            "Scar",
+            f"{scar.volume_ml:.1f} mL",
+            (f"{scar.mass_g:.1f} g", *assumed),
+            f"{model.scar_volume_ml:.1f} mL" if model else "",
+        ),
+        KeyFigure(
+            "LV myocardium",
+            f"{lv.mass_g:.0f} g",
+            (f"{lv.myocardium_volume_ml:.1f} mL", *assumed),
+            f"{model.myocardium_volume_ml * model.density_g_per_ml:.0f} g" if model else "",
+        ),
+        KeyFigure(
+            "Microvascular obstruction",
+            f"{mvo.volume_ml:.1f} mL",
+            (f"{mvo.percent_lv:.1f} % of LV", "counted in scar", *assumed),
+            f"{model.mvo_volume_ml:.1f} mL" if model else "",
+        ),
+    ]
+    if scar.transmurality_mean_percent is not None:
+        figures.append(
+            KeyFigure(
+                "Transmural extent",
+                f"{scar.transmurality_mean_percent:.0f} %",
+                ("mean where enhanced", f"highest segment {scar.transmurality_max_percent:.0f} %"),
+            )
+        )
+    figures.append(
+        KeyFigure(
+            "LV blood pool",
+            f"{lv.blood_pool_volume_ml:.0f} mL",
+            assumed,
+            f"{model.blood_pool_volume_ml:.0f} mL" if model else "",
+        )
+    )
+    return tuple(figures)
+
+
+def _corrected(report: ScarReport) -> Table | None:
+    edits = report.provenance.get("edits")
+    model = model_values(report)
+    if not edits or model is None:
+        return None
+    lv, scar, mvo = report.lv, report.scar, report.mvo
+    rows = []
+    for name, unit, before, after, structure in (
+        ("Scar, percent of LV", "%", model.scar_percent_lv, scar.percent_lv, "Scar"),
+        ("Scar volume", "mL", model.scar_volume_ml, scar.volume_ml, "Scar"),
+        ("Scar mass", "g", model.scar_volume_ml * model.density_g_per_ml, scar.mass_g, "Scar"),
+        ("LV myocardial volume", "mL", model.myocardium_volume_ml, lv.myocardium_volume_ml, "LV myocardium"),
+        ("LV myocardial mass", "g", model.myocardium_volume_ml * model.density_g_per_ml, lv.mass_g, "LV myocardium"),
+        ("Microvascular obstruction", "mL", model.mvo_volume_ml, mvo.volume_ml, "Microvascular obstruction"),
+        ("LV blood pool", "mL", model.blood_pool_volume_ml, lv.blood_pool_volume_ml, "LV blood pool"),
+    ):
+        edit = edits.get(structure)
+        change = None if before is None else after - before
+        rows.append(
+            (
+                f"{name}, {unit}" if unit != "%" else f"{name}",
+                _number(before),
+                _number(after),
+                DASH if change is None else "0.0" if abs(change) < 0.05 else f"{change:+.1f}".replace("-", "−"),
+                f"{edit['dice']:.2f}" if edit else "unchanged",
+                ", ".join(str(k + 1) for k in edit["slices"]) if edit else DASH,
+            )
+        )
+    return Table(
+        ("", "AI", "Corrected", "Change", "Dice", "Slices changed"),
+        tuple(rows),
+        (False, True, True, True, True, True),
+        "AI: what the model drew, before any hand. Everything else in this report is of the corrected outlines. Dice: overlap "
+        "of the two outlines, 1 where they agree.",
+        strong=(0,),
+    )
+
+
+def _methods(report: ScarReport) -> Table:
+    drawn = "as outlined by the network" if report.provenance.get("model") else "as outlined in the given segmentation"
+    if report.provenance.get("edits"):
+        drawn += ", corrected by hand"
+    entries = [("This report", report.scar, drawn)]
+    entries += [(method_name(name), t, t.definition) for name, t in report.thresholds.items()]
+    largest = max([t.percent_lv for _, t, _ in entries] + [1.0])
+    rows = tuple(
+        (
+            name,
+            f"{t.percent_lv:.1f}",
+            _bar(((t.percent_lv / largest, SCAR_FILL if index == 0 else "#c3ccd4"),)),
+            f"{t.volume_ml:.1f}",
+            f"{t.mass_g:.1f}",
+            definition,
+        )
+        for index, (name, t, definition) in enumerate(entries)
+    )
+    notes = []
+    low, high = report.context.get("methods_low_percent_lv"), report.context.get("methods_high_percent_lv")
+    if low is not None and high is not None:
+        notes.append(f"The methods range from {low:.1f} to {high:.1f} % of LV; none of them is the truth.")
+    else:
+        notes.append("Methods differ by design; none of them is the truth.")
+    if report.context.get("inter_reader"):
+        notes.append(report.context["inter_reader"])
+    return Table(
+        ("Method", "% of LV", "", "Scar mL", "Scar g", "Definition"),
+        rows,
+        (False, True, False, True, True, False),
+        " ".join(notes),
+        strong=(0,),
+    )
+
+
+def _zones(report: ScarReport) -> Table:
+    rows = tuple(
+        (
+            z.definition,
+            f"{z.core_volume_ml:.1f}",
+            f"{z.core_mass_g:.1f}",
+            f"{z.core_percent_lv:.1f}",
+            f"{z.grey_volume_ml:.1f}",
+            f"{z.grey_mass_g:.1f}",
+            f"{z.grey_percent_lv:.1f}",
+        )
+        for z in report.zones.values()
+    )
+    return Table(
+        ("Definition", "Core mL", "Core g", "Core %", "Grey mL", "Grey g", "Grey %"), rows, (False, *[True] * 6)
+    )
+
+
+def _slices(report: ScarReport) -> Table:
+    doubted = any(s.doubt is not None for s in report.slices)
+    depth = any(s.transmurality_mean_percent is not None for s in report.slices)
+    head = ["Slice", "Position mm", "Stands for mm", "LV mL", "Scar mL", "Scar %", "MVO mL", "", "Blood pool mL"]
+    head += ["Transmural % mean / max"] if depth else []
+    head += ["Doubt"] if doubted else []
+    largest = max(s.myocardium_volume_ml for s in report.slices)
+    rows = []
+    for s in report.slices:
+        row = [
+            str(s.index + 1),
+            f"{s.position_mm:.1f}",
+            f"{s.weight_mm:.1f}",
+            f"{s.myocardium_volume_ml:.1f}",
+            f"{s.scar_volume_ml:.1f}",
+            _number(s.scar_percent, 0),
+            f"{s.mvo_volume_ml:.1f}",
+            _slice_bar(s, largest),
+            f"{s.blood_pool_volume_ml:.1f}",
+        ]
+        if depth:
+            mean, most = s.transmurality_mean_percent, s.transmurality_max_percent
+            row.append(DASH if mean is None or most is None else f"{mean:.0f} / {most:.0f}")
+        if doubted:
+            row.append(_number(s.doubt, 2))
+        rows.append(tuple(row))
+    whole = {
+        "Slice": "All",
+        "LV mL": f"{report.lv.myocardium_volume_ml:.1f}",
+        "Scar mL": f"{report.scar.volume_ml:.1f}",
+        "Scar %": f"{report.scar.percent_lv:.0f}",
+        "MVO mL": f"{report.mvo.volume_ml:.1f}",
+        "Blood pool mL": f"{report.lv.blood_pool_volume_ml:.1f}",
+    }
+    rows.append(tuple(whole.get(name, "") for name in head))
+    note = "Bars: muscle of the slice, white; scar, amber; microvascular obstruction, dark."
+    if doubted:
+        note += f" Doubt: share of the slice's muscle that the model expects to be labelled wrongly; in bold above {REVIEW_DOUBT:g}."
+    return Table(
+        tuple(head),
+        tuple(rows),
+        tuple(name not in ("Slice", "") for name in head),
+        note,
+        strong=(len(rows) - 1,),
+        flagged=tuple(s.index for s in report.slices if _doubtful(s)),
+    )
+
+
+def _segments(report: ScarReport) -> Table:
+    rows = tuple(
+        (
+            f"{s.segment} {s.name}",
+            s.territory,
+            _number(s.scar_volume_ml, 1),
+            _number(s.scar_percent, 0),
+            _number(s.transmurality_percent, 0),
+        )
+        for s in report.aha17
+    )
+    return Table(
+        ("Segment", "Territory", "Scar mL", "Scar %", "Transmural %"),
+        rows,
+        (False, False, True, True, True),
+        "Seen from the apex. Segment 17 (the apex) is not measured on short-axis slices. Territories as usual; they vary "
+        "between patients.",
+    )
+
+
+# --- pictures, rules, provenance --------------------------------------------------------------------------------------
+
+
+def _caption(measures: SliceMeasures) -> SliceCaption:
+    share = "" if measures.scar_percent is None else f" ({measures.scar_percent:.0f} %)"
+    scar = f"scar {measures.scar_volume_ml:.1f} mL{share}" if measures.scar_volume_ml > 0 else "no scar"
+    doubt = "" if measures.doubt is None else f", doubt {measures.doubt:.2f}"
+    return SliceCaption(measures.index, f"{measures.index + 1}", scar + doubt, _doubtful(measures))
+
+
+def _slices_note(report: ScarReport, shown: list[SliceMeasures]) -> str:
+    missing = [str(s.index + 1) for s in report.slices if s not in shown]
+    if not missing:
+        return ""
+    return f"Without left ventricle: slice{'s' if len(missing) > 1 else ''} {', '.join(missing)}."
+
+
+def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
+    facts, model, source = report.provenance, report.provenance.get("model") or {}, report.provenance["input"]
+    software = facts["software"]
+    lines = [("Software", f"{software['name']} {software['version']}, {facts['created_utc']}")]
+    if model:
+        text = f"{model.get('name', '')} {model.get('version', '')}"
+        if model.get("runtime"):
+            text += f", {model['runtime']} on {model.get('device', '')}"
+        text += f"; weights SHA-256 {model.get('sha256', '')}"
+        if model.get("licence"):
+            text += f"; licence {model['licence']}"
+        lines.append(("Model", text))
+    else:
+        lines.append(("Model", "none: the report of a given segmentation"))
+    if facts.get("edits"):
+        lines.append(("Corrected by hand", ", ".join(facts["edits"])))
+    distance = "" if source["slice_distance_mm"] is None else f", slices {source['slice_distance_mm']:.1f} mm apart"
+    lines.append(
+        (
+            "Input",
+            f"{_INPUT_KINDS.get(source['kind'], source['kind'])}, {source['reconstruction']} reconstruction, "
+            f"{' × '.join(str(n) for n in source['shape'])} (slices, rows, columns), "
+            f"pixels {' × '.join(f'{s:.3f}' for s in source['pixel_spacing_mm'])} mm{distance}"
+            + (", spacing assumed" if source["spacing_assumed"] else "")
+            + (", spacing given by the user" if source.get("spacing_source") == "user" else "")
+            + f"; content SHA-256 {source['content_sha256']}",
+        )
+    )
+    if source.get("acquisition"):
+        lines.append(("Acquisition", _pairs(source["acquisition"])))
+    if facts.get("segmentation"):
+        lines.append(("Segmentation", _pairs(facts["segmentation"])))
+    if facts.get("quantification"):
+        lines.append(("Quantification", _pairs(facts["quantification"])))
+    if facts.get("regions"):
+        lines.append(("Regions", _pairs(facts["regions"])))
+    return tuple(lines)
+
+
+# --- small things -----------------------------------------------------------------------------------------------------
+
+
+def _doubtful(measures: SliceMeasures) -> bool:
+    return measures.doubt is not None and measures.doubt > REVIEW_DOUBT
+
+
+def _number(value: float | None, decimals: int = 1) -> str:
+    return DASH if value is None else f"{value:.{decimals}f}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.1f}{DASH}{interval[1]:.1f}"
+
+
+def method_name(name: str) -> str:
+    """What an intensity method, by its key in report.json, is called."""
+    if name.endswith("sd") and name[:-2].replace(".", "").isdigit():
+        return f"{name[:-2]} SD"
+    return _METHOD_NAMES.get(name, name.upper())
+
+
+def _words(name: str) -> str:
+    text = name.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def _pairs(values: dict) -> str:
+    return "; ".join(_pair(name, value) for name, value in values.items())
+
+
+def _pair(name: str, value) -> str:
+    """Words and unit from a name that ends in its unit, or from DICOM's."""
+    unit = _DICOM_UNITS.get(name, "")
+    if name[:1].isupper():
+        name = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+    for ending, text in _UNITS:
+        if name.endswith(ending):
+            name, unit = name.removesuffix(ending), text
+            break
+    text = _value(value)
+    return f"{name.replace('_', ' ')} {text}{unit if value is not None and not isinstance(value, bool) else ''}"
+
+
+def _value(value) -> str:
+    if value is None:
+        return "automatic"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}".replace("-", "−")
+    if isinstance(value, dict):
+        return "(" + ", ".join(_pair(name, v) for name, v in value.items()) + ")"
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value)
+    return str(value)
+
+
+def _slice_bar(measures: SliceMeasures, largest_ml: float) -> Figure:
+    muscle = measures.myocardium_volume_ml
+    healthy, mvo = muscle - measures.scar_volume_ml, measures.mvo_volume_ml
+    parts = ((measures.scar_volume_ml - mvo, SCAR_FILL), (mvo, MVO_FILL), (healthy, MUSCLE_FILL))
+    return _bar(tuple((volume / largest_ml, fill) for volume, fill in parts))
+
+
+def _bar(parts: tuple[tuple[float, str], ...]) -> Figure:
+    """Pieces end to end, each a share (0 to 1) of the whole width, outlined."""
+    items, x = [], 0.5
+    for share, fill in parts:
+        width = max(share, 0.0) * (_BAR_WIDTH - 1)
+        if width > 0:
+            items.append(Shape(rectangle(x, 1, width, _BAR_HEIGHT - 2), fill=fill, stroke=INK, stroke_width=0.5))
+        x += width
+    return Figure(_BAR_WIDTH, _BAR_HEIGHT, tuple(items), "bar")

@@ -1,0 +1,169 @@
+"""What the image itself says against trusting numbers made from it.
+
+Limits were set on the 81 labelled EMIDEC patients (experts' outlines), where each states how many it would flag, and hold against
+simulated stacks with the fault put in (Testing/test_quality.py).
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from scarnet.conventions import Label, scar_mask
+from scarnet.quantification.frame import HeartFrame
+from scarnet.quantification.remote import RemoteRegion
+from scarnet.series import StackGeometry
+
+#: A step this many times the usual one has a slice missing; rounding and shear stay far below.
+MISSING_SLICE_STEPS = 1.6
+#: Slice distances that differ by more than this share are unequal.
+UNEQUAL_SHARE = 0.1
+#: The centre of one slice off the line through its neighbours' by this much: another breath-hold. EMIDEC: largest 4.6 mm, none flagged.
+SHIFT_MM = 5.0
+#: Blood over remote myocardium, in standard deviations of remote, median over slices. EMIDEC: 5th percentile 2.5.
+LOW_BLOOD_CNR = 2.5
+#: Outlined scar over remote myocardium, likewise. EMIDEC: 5th percentile 2.2.
+LOW_SCAR_CNR = 2.2
+#: Signal of remote myocardium as a share of the blood's, both above the image's darkest quarter. EMIDEC: median 0.42, 90th
+#: percentile 0.69.
+POORLY_NULLED = 0.7
+NO_SIGNAL_PERCENTILE = 25
+#: A ventricle outlined over less than this along its axis is not all there. EMIDEC (nominal distances): 1st percentile 48 mm.
+SHORT_LV_MM = 48.0
+#: A stack whose narrower end is wider than this share of the widest slice ends before the apex, where the LV tapers off.
+CUT_OFF_SHARE = 0.6
+#: Fewer outlined pixels say nothing about the contrast of a slice's scar.
+MINIMUM_SCAR_PIXELS = 20
+
+
+def slice_distance_warnings(geometry: StackGeometry) -> tuple[str, ...]:
+    """Missing slices and unequal distances."""
+    steps = geometry.slice_steps_mm
+    if steps.size < 2:
+        return ()
+    usual = float(np.median(steps)) if steps.size > 2 else float(steps.min())
+    missing = np.flatnonzero(steps > MISSING_SLICE_STEPS * usual)
+    if missing.size:
+        places = ", ".join(f"{k + 1} and {k + 2} ({steps[k]:.1f} mm)" for k in missing)
+        return (
+            f"A slice seems to be missing between slices {places}; {usual:.1f} mm is usual here. The slices on either side weigh "
+            "for the gap.",
+        )
+    if steps.max() - steps.min() > UNEQUAL_SHARE * usual:
+        return (f"Slice distances are unequal ({steps.min():.1f} to {steps.max():.1f} mm); each slice weighs its own.",)
+    return ()
+
+
+def coverage_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str, ...]:
+    """Apex or base beyond the stack, and a ventricle at the edge of the field of view. `labels` on the whole grid."""
+    lv = labels > 0
+    areas = lv.sum(axis=(1, 2))
+    found = []
+    if min(areas[0], areas[-1]) > CUT_OFF_SHARE * areas.max():
+        found.append("Both end slices hold a wide ventricle: the stack does not reach its apex, volumes are too low.")
+    length = float(geometry.slice_weights_mm[areas > 0].sum())
+    if length < SHORT_LV_MM and geometry.shape[0] > 1:
+        found.append(
+            f"The ventricle is outlined over {length:.0f} mm along its axis only: base or apex may be missing, and volumes too low."
+        )
+    edge = lv[:, [0, -1], :].any(axis=(1, 2)) | lv[:, :, [0, -1]].any(axis=(1, 2))
+    if edge.any():
+        found.append(f"The ventricle touches the edge of the field of view in {_slices(edge)}: it may be cut off.")
+    return tuple(found)
+
+
+def stray_scar_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str, ...]:
+    """Scar that hangs together with neither muscle nor cavity."""
+    regions, count = ndimage.label(labels > 0, ndimage.generate_binary_structure(3, 3))
+    wall = np.unique(regions[(labels == Label.MYOCARDIUM) | (labels == Label.BLOOD_POOL)])
+    if len(wall) >= count:
+        return ()
+    stray = (regions > 0) & ~np.isin(regions, wall)
+    volume = float(stray.sum(axis=(1, 2)) @ geometry.voxel_volumes_ml)
+    return (
+        f"{volume:.1f} mL outlined as scar lies apart from the ventricle, in {_slices(stray.any(axis=(1, 2)))}; it is counted as "
+        "scar and as myocardium.",
+    )
+
+
+def motion_warnings(labels: np.ndarray, frame: HeartFrame) -> tuple[str, ...]:
+    """Slices whose ventricle lies off the line through its neighbours."""
+    off = slice_shifts_mm(labels, frame)
+    return tuple(
+        f"Slice {k + 1} is shifted by {shift:.0f} mm against its neighbours: another breath-hold, or an outline that is off."
+        for k, shift in off.items()
+    )
+
+
+def slice_shifts_mm(labels: np.ndarray, frame: HeartFrame) -> dict[int, float]:
+    """Shift of every slice that stands out by more than `SHIFT_MM`, the largest first found, then left out of the line."""
+    shape = np.array(labels.shape[1:])
+    centers = {}
+    for k in np.flatnonzero(frame.ring).tolist():
+        rows, columns = np.nonzero(labels[k] > 0)
+        center = np.array([k, rows.mean(), columns.mean()])
+        # An outline cut off by the edge has no centre of its own.
+        if rows.min() > 0 and columns.min() > 0 and rows.max() < shape[0] - 1 and columns.max() < shape[1] - 1:
+            centers[k] = frame.geometry.index_to_lps(center)
+    found: dict[int, float] = {}
+    while len(centers) >= 3:
+        inner = sorted(centers)
+        shifts = {
+            b: _off_line(centers[a], centers[b], centers[c], frame.geometry.normal)
+            for a, b, c in zip(inner, inner[1:], inner[2:], strict=False)
+        }
+        worst = max(shifts, key=shifts.__getitem__)
+        if shifts[worst] < SHIFT_MM:
+            break
+        found[worst] = shifts[worst]
+        del centers[worst]
+    return dict(sorted(found.items()))
+
+
+def contrast_warnings(
+    image: np.ndarray, labels: np.ndarray, frame: HeartFrame, remote: RemoteRegion, *, no_signal: np.ndarray
+) -> tuple[str, ...]:
+    """Poor nulling and low contrast. `no_signal` `(slices,)`: the signal of air and lung (see `no_signal_level`)."""
+    blood, scar = np.full((2, len(labels)), np.nan)
+    for k in np.flatnonzero(frame.ring):
+        blood[k] = np.median(image[k][frame.cavity[k]])
+        outlined = scar_mask(labels[k])
+        if outlined.sum() >= MINIMUM_SCAR_PIXELS:
+            scar[k] = image[k][outlined].mean()
+    spread = np.where(remote.sd > 0, remote.sd, np.nan)
+    found = []
+    blood_cnr = _median((blood - remote.mean) / spread)
+    above = np.where(blood > no_signal, blood - no_signal, np.nan)
+    share = _median((remote.mean - no_signal) / above)
+    if blood_cnr <= 0:
+        found.append("Myocardium is as bright as blood: the inversion time was wrong, or these are not LGE images.")
+    else:
+        if share > POORLY_NULLED:
+            found.append(f"Myocardium is poorly nulled: it gives {100 * share:.0f} % of the blood's signal.")
+        if blood_cnr < LOW_BLOOD_CNR:
+            found.append(f"Contrast is low: blood lies {blood_cnr:.1f} standard deviations above remote myocardium.")
+    scar_cnr = _median((scar - remote.mean) / spread)
+    if scar_cnr < LOW_SCAR_CNR:
+        found.append(
+            f"What is outlined as scar lies {scar_cnr:.1f} standard deviations above remote myocardium: it hardly stands out."
+        )
+    return tuple(found)
+
+
+def no_signal_level(image: np.ndarray) -> np.ndarray:
+    """`(slices,)`: what air and lung give in each slice of the whole field of view; every other pixel is enough."""
+    return np.percentile(image[:, ::2, ::2], NO_SIGNAL_PERCENTILE, axis=(1, 2))
+
+
+def _off_line(a: np.ndarray, b: np.ndarray, c: np.ndarray, normal: np.ndarray) -> float:
+    share = ((b - a) @ normal) / ((c - a) @ normal)
+    return float(np.linalg.norm(b - (a + share * (c - a))))
+
+
+def _median(values: np.ndarray) -> float:
+    """NaN, which no limit catches, where no slice knows."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else float("nan")
+
+
+def _slices(flags: np.ndarray) -> str:
+    numbers = [str(k + 1) for k in np.flatnonzero(flags)]
+    return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(numbers)}"
