@@ -94,6 +94,12 @@ def test_every_number_of_the_report_in_full(written):
     thresholds = numbers(groups["Scar by intensity, for comparison"])
     assert sorted(thresholds.values()) == sorted(t.percent_lv for t in report.thresholds.values())
     assert len({key[1] for key in thresholds}) == len(report.thresholds)  # each names its method
+    zones = numbers(groups["Infarct core and grey zone by intensity"])
+    assert len(zones) == 2 * len(report.zones) > 0
+    for key, zone in report.zones.items():
+        method = codes.zone_definition(key)[1]
+        assert zones["CORE_PERCENT_LV", method, "%"] == zone.core_percent_lv
+        assert zones["GREY_PERCENT_LV", method, "%"] == zone.grey_percent_lv
 
 
 def test_every_measured_wall_segment_at_its_site(written):
@@ -253,14 +259,16 @@ def test_an_interval_is_said_as_uncertainty_of_the_percentage(dicom_folder, phan
     series = read_lge(dicom_folder)
     report = quantify(series, phantom.labels)
     low, high = report.scar.percent_lv - 2.5, report.scar.percent_lv + 4.0
-
-    class Scar(type(report.scar)):
-        percent_lv_interval = (low, high)
-
-    scar = Scar(**{f: getattr(report.scar, f) for f in report.scar.__dataclass_fields__ if f != "percent_lv_interval"})
-    write_dicom_report(tmp_path / "sr.dcm", series, replace(report, scar=scar))
-    text = str(pydicom.dcmread(tmp_path / "sr.dcm"))
-    assert "range of lower measurement uncertainty" in text and "range of upper measurement uncertainty" in text
+    report = replace(report, scar=replace(report.scar, percent_lv_interval=(low, high)))
+    write_dicom_report(tmp_path / "sr.dcm", series, report)
+    scar = groups_of(highdicom.sr.srread(tmp_path / "sr.dcm"))["Scar"]
+    (percent,) = [m for m in scar.get_measurements() if m.name.value == "PERCENT_LV"]
+    said = {
+        i.ConceptNameCodeSequence[0].CodeValue: float(i.MeasuredValueSequence[0].NumericValue)
+        for i in percent[0].ContentSequence
+        if i.ValueType == "NUM"
+    }
+    assert said == {"371885007": pytest.approx(2.5), "371886008": pytest.approx(4.0)}
 
 
 @pytest.mark.parametrize(

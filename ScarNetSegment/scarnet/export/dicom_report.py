@@ -117,6 +117,8 @@ def _sentences(report: ScarReport) -> list[tuple[Code, str]]:
     if report.summary:
         lines.append((codes.NARRATIVE_SUMMARY, report.summary))
     lines += [(codes.COMMENT, f"Rule, {name.replace('_', ' ')}: {text}") for name, text in report.rules.items()]
+    if report.context.get("inter_reader"):
+        lines.append((codes.COMMENT, f"Context: {report.context['inter_reader']}"))
     lines += [(codes.COMMENT, f"Warning: {text}") for text in report.quality.warnings]
     lines += [(codes.COMMENT, f"To review: {text}") for text in report.quality.review]
     return lines
@@ -128,6 +130,8 @@ def _groups(hd, report: ScarReport, images, segmentation, origins: Mapping[str, 
     groups += [builder.aha_segment(s) for s in report.aha17 if s.myocardium_volume_ml is not None]
     if report.thresholds:
         groups.append(builder.thresholds())
+    if report.zones:
+        groups.append(builder.zones())
     return groups
 
 
@@ -193,7 +197,7 @@ class _GroupBuilder:
             (codes.MAXIMUM, scar.transmurality_max_percent),
         )
         return [
-            *self._burden(scar, interval=getattr(scar, "percent_lv_interval", None)),
+            *self._burden(scar, interval=scar.percent_lv_interval),
             self._number(codes.ENHANCED_SLICES, scar.enhanced_slices, codes.COUNT),
             *(
                 self._number(codes.TRANSMURALITY, value, codes.PERCENT, derivation=derivation)
@@ -253,21 +257,44 @@ class _GroupBuilder:
         )
 
     def thresholds(self):
-        """Scar as intensity methods would have it, for comparison; the definitions are parameters of the algorithm."""
+        """Scar as intensity methods would have it, for comparison."""
         thresholds = self.report.thresholds
+        return self._by_intensity(
+            "Scar by intensity, for comparison",
+            thresholds,
+            [
+                self._number(codes.PERCENT_LV, measures.percent_lv, codes.PERCENT, method=codes.threshold_method(key))
+                for key, measures in thresholds.items()
+            ],
+        )
+
+    def zones(self):
+        """Infarct core and grey zone, by every definition."""
+        return self._by_intensity(
+            "Infarct core and grey zone by intensity",
+            self.report.zones,
+            [
+                self._number(name, value, codes.PERCENT, method=codes.zone_definition(key))
+                for key, measures in self.report.zones.items()
+                for name, value in (
+                    (codes.CORE_PERCENT_LV, measures.core_percent_lv),
+                    (codes.GREY_PERCENT_LV, measures.grey_percent_lv),
+                )
+            ],
+        )
+
+    def _by_intensity(self, name: str, measured: Mapping[str, Any], measurements: list):
+        """Each number names its method by a code, which the parameters of the algorithm define in words."""
         return self.hd.sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), "Scar by intensity, for comparison"),
+            tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), name),
             finding_type=concept(codes.FINDINGS["Scar"]),
             finding_sites=[self.hd.sr.FindingSite(concept(codes.LV_MYOCARDIUM))],
             algorithm_id=self.hd.sr.AlgorithmIdentification(
                 name=MANUFACTURER,
                 version=scarnet.__version__,
-                parameters=[f"{key}: {measures.definition}" for key, measures in thresholds.items()],
+                parameters=[f"{key}: {measures.definition}" for key, measures in measured.items()],
             ),
-            measurements=[
-                self._number(codes.PERCENT_LV, measures.percent_lv, codes.PERCENT, method=codes.threshold_method(key))
-                for key, measures in thresholds.items()
-            ],
+            measurements=measurements,
         )
 
     def _algorithm(self, name: str):
