@@ -247,6 +247,16 @@ def test_no_scar_is_a_measured_zero_without_a_segment(dicom_folder, phantom, tmp
     assert "122670" not in evaluations(groups_of(highdicom.sr.srread(tmp_path / "own.dcm"))["LV myocardium"])
 
 
+def test_myocardium_alone(dicom_folder, phantom, tmp_path):
+    """One segment: the SEG then states its number once for all frames."""
+    series, labels = read_lge(dicom_folder), np.where(phantom.labels >= 2, 2, 0).astype(np.uint8)
+    write_outputs(tmp_path, series, labels, quantify(series, labels), with_report=False, with_dicom=True)
+    groups = groups_of(highdicom.sr.srread(tmp_path / "report.dcm"))
+    on = np.flatnonzero(labels.any(axis=(1, 2)))
+    assert source_images(groups["LV myocardium"]) == {series.source.sop_instance_uids[k] for k in on}
+    assert numbers(groups["LV blood pool"])["118565006", codes.SUM_OF_VOXELS[1], "mL"] == 0
+
+
 def test_it_can_be_written_without_a_seg(dicom_folder, phantom, tmp_path):
     series = read_lge(dicom_folder)
     write_dicom_report(tmp_path / "sr.dcm", series, quantify(series, phantom.labels))

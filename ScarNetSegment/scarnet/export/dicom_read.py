@@ -7,9 +7,9 @@ import pydicom
 from pydicom.sr.coding import Code as DicomCode
 
 from scarnet.errors import InputError
-from scarnet.export.dicom_source import quiet, require_highdicom
+from scarnet.export.dicom_source import functional_group, quiet, require_highdicom
 from scarnet.export.stored import StoredSegment
-from scarnet.segments import SEGMENTS, SegmentOrigin, match_codes
+from scarnet.segments import SEGMENTS, match_codes, stated_origin
 from scarnet.series import LgeSeries, StackGeometry
 
 _SEGMENTATION, _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
@@ -81,7 +81,7 @@ def _frames(dataset: pydicom.Dataset, name: str) -> tuple[np.ndarray, np.ndarray
     orientations, positions, spacings = [], [], []
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         found = [
-            _functional_group(frame, shared, keyword)
+            functional_group(frame, shared, keyword)
             for keyword in ("PlaneOrientationSequence", "PlanePositionSequence", "PixelMeasuresSequence")
         ]
         if not all(found) or "ImagePositionPatient" not in found[1][0]:
@@ -98,11 +98,6 @@ def _frames(dataset: pydicom.Dataset, name: str) -> tuple[np.ndarray, np.ndarray
     axes[1] -= (axes[1] @ axes[0]) * axes[0]
     axes[1] /= np.linalg.norm(axes[1])
     return axes, np.array(positions), tuple(spacings[0]), float(found[2][0].get("SliceThickness") or 0) or None
-
-
-def _functional_group(frame: pydicom.Dataset, shared: pydicom.Dataset, keyword: str):
-    """Of a frame: its own, or the one that all share (PS3.3 C.7.6.16)."""
-    return (frame if keyword in frame else shared).get(keyword)
 
 
 def _slices(positions: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +119,7 @@ def _segments(stored, frames: np.ndarray, slice_of: np.ndarray) -> list[StoredSe
     segment_of = []
     if not label_map:
         for frame in stored.PerFrameFunctionalGroupsSequence:
-            group = _functional_group(frame, shared, "SegmentIdentificationSequence")
+            group = functional_group(frame, shared, "SegmentIdentificationSequence")
             segment_of.append(int(group[0].ReferencedSegmentNumber))
     found = []
     for description in stored.SegmentSequence:
@@ -154,10 +149,10 @@ def _stored(description, mask: np.ndarray) -> StoredSegment:
         name=label,
         definition=definition,
         mask=mask,
-        origin=SegmentOrigin(
-            str(description.get("SegmentAlgorithmType") or "MANUAL"),
-            str(description.get("SegmentAlgorithmName") or ""),
-            str(identification[0].get("AlgorithmVersion") or "") if identification else "",
+        origin=stated_origin(
+            description.get("SegmentAlgorithmType"),
+            description.get("SegmentAlgorithmName"),
+            identification[0].get("AlgorithmVersion") if identification else None,
         ),
     )
 

@@ -17,7 +17,7 @@ from scarnet.errors import UsageError
 from scarnet.export import dicom_codes as codes
 from scarnet.export.dicom_codes import concept
 from scarnet.export.dicom_segmentation import DEVICE_SERIAL_NUMBER, MANUFACTURER, MODEL_NAME
-from scarnet.export.dicom_source import CHARACTER_SET, quiet, require_highdicom, source_images
+from scarnet.export.dicom_source import CHARACTER_SET, functional_group, quiet, require_highdicom, source_images
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
 from scarnet.quantification.report import SegmentMeasures
@@ -68,14 +68,10 @@ def dicom_report(
             # An image library (TID 1600) states the thickness of each slice; images that state none are listed as evidence.
             referenced_images=images if all(image.get("SliceThickness") for image in images) else None,
         )
-        for code, text in _sentences(report):
-            content[0].ContentSequence.append(
-                hd.sr.TextContentItem(
-                    name=concept(code),
-                    value=text,
-                    relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
-                )
-            )
+        items = content[0].ContentSequence
+        start = next(k for k, item in enumerate(items) if item.RelationshipType == "CONTAINS")
+        items.insert(start, _text(hd, codes.COMMENT, scarnet.RESEARCH_USE))  # before any number
+        items.extend(_text(hd, code, text) for code, text in _sentences(report))
         return hd.sr.Comprehensive3DSR(
             evidence=[*images, *([] if segmentation is None else [segmentation])],
             content=content,
@@ -111,11 +107,15 @@ def _observer(hd):
     )
 
 
+def _text(hd, code: Code, text: str):
+    return hd.sr.TextContentItem(
+        name=concept(code), value=text, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
+    )
+
+
 def _sentences(report: ScarReport) -> list[tuple[Code, str]]:
-    """What a reader must know beside the numbers: use, finding, definitions, warnings, and what to look at first."""
-    lines = [(codes.COMMENT, scarnet.RESEARCH_USE)]
-    if report.summary:
-        lines.append((codes.NARRATIVE_SUMMARY, report.summary))
+    """What a reader must know beside the numbers: the finding, definitions, warnings, and what to look at first."""
+    lines = [(codes.NARRATIVE_SUMMARY, report.summary)] if report.summary else []
     lines += [(codes.COMMENT, f"Rule, {name.replace('_', ' ')}: {text}") for name, text in report.rules.items()]
     if report.context.get("inter_reader"):
         lines.append((codes.COMMENT, f"Context: {report.context['inter_reader']}"))
@@ -133,6 +133,18 @@ def _groups(hd, report: ScarReport, images, segmentation, origins: Mapping[str, 
     if report.zones:
         groups.append(builder.zones())
     return groups
+
+
+def _images_of(segmentation: pydicom.Dataset, number: int) -> list[pydicom.Dataset]:
+    """References to the images that the frames of a segment were drawn on, as our SEG states them for each frame."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    found = {}
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        group = functional_group(frame, shared, "SegmentIdentificationSequence")
+        if int(group[0].ReferencedSegmentNumber) == number:
+            for image in frame.DerivationImageSequence[0].SourceImageSequence:
+                found[str(image.ReferencedSOPInstanceUID)] = image
+    return list(found.values())
 
 
 class _GroupBuilder:
@@ -176,7 +188,15 @@ class _GroupBuilder:
         item = next(s for s in self.segmentation.SegmentSequence if int(s.SegmentNumber) == number)
         return self.hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=self.hd.sr.TrackingIdentifier(item.TrackingUID, item.TrackingID),
-            referenced_segment=self.hd.sr.ReferencedSegment.from_segmentation(self.segmentation, segment_number=number),
+            referenced_segment=self.hd.sr.ReferencedSegment(
+                self.segmentation.SOPClassUID,
+                self.segmentation.SOPInstanceUID,
+                segment_number=number,
+                source_images=[
+                    self.hd.sr.SourceImageForSegmentation(image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID)
+                    for image in _images_of(self.segmentation, number)
+                ],
+            ),
             **common,
         )
 

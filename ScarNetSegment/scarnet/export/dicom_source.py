@@ -65,6 +65,11 @@ def source_images(series: LgeSeries) -> list[pydicom.Dataset]:
     return images
 
 
+def functional_group(frame: pydicom.Dataset, shared: pydicom.Dataset, keyword: str):
+    """Of a frame: its own, or the one that all share (PS3.3 C.7.6.16); None where there is neither."""
+    return (frame if keyword in frame else shared).get(keyword)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """pydicom and highdicom comment on odd values and quote them: a patient's name does not belong in a log."""

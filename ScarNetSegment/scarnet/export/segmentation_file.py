@@ -24,6 +24,7 @@ from scarnet.segments import (
     algorithm_type,
     labels_from_masks,
     match_segment,
+    stated_origin,
 )
 from scarnet.series import LgeSeries, StackGeometry, read_label_map
 from scarnet.series.dicom import is_dicom
@@ -163,9 +164,8 @@ def _read_seg_nrrd(path: Path) -> tuple[list[StoredSegment], StackGeometry]:
             name=segment.get("name", ""),
             definition=match_segment(segment.get("name", ""), _terminology(segment)),
             mask=(layers[segment.get("layer", 0)] == segment["labelValue"]).transpose(2, 1, 0),
-            origin=SegmentOrigin(
-                segment.get("tags", {}).get(ALGORITHM_TYPE_TAG) or "MANUAL",
-                segment.get("tags", {}).get(ALGORITHM_NAME_TAG, ""),
+            origin=stated_origin(
+                segment.get("tags", {}).get(ALGORITHM_TYPE_TAG), segment.get("tags", {}).get(ALGORITHM_NAME_TAG)
             ),
         )
         for segment in stored["segments"]
