@@ -72,7 +72,7 @@ def dicom_report(
         start = next(k for k, item in enumerate(items) if item.RelationshipType == "CONTAINS")
         items.insert(start, _text(hd, codes.COMMENT, scarnet.RESEARCH_USE))  # before any number
         items.extend(_text(hd, code, text) for code, text in _sentences(report))
-        return hd.sr.Comprehensive3DSR(
+        document = hd.sr.Comprehensive3DSR(
             evidence=[*images, *([] if segmentation is None else [segmentation])],
             content=content,
             series_instance_uid=hd.UID(),
@@ -87,9 +87,10 @@ def dicom_report(
             is_complete=True,
             is_final=False,
             is_verified=False,
-            specific_character_set=CHARACTER_SET,
             coding_schemes=codes.coding_schemes(),
         )
+        document.SpecificCharacterSet = CHARACTER_SET
+        return document
 
 
 def _observer(hd):

@@ -108,9 +108,9 @@ def dicom_segmentation(
             ],
             omit_empty_frames=True,
             series_description="ScarNet segmentation, research use only",
-            specific_character_set=CHARACTER_SET,
             coding_schemes=coding_schemes(),
         )
+    segmentation.SpecificCharacterSet = CHARACTER_SET
     if "ContentCreatorName" not in segmentation:
         segmentation.ContentCreatorName = ""  # type 2 (PS3.3 C.8.20.2): no person is named
     _refer_frames_to_images(segmentation, geometry, images)

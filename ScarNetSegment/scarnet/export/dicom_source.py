@@ -61,6 +61,8 @@ def source_images(series: LgeSeries) -> list[pydicom.Dataset]:
             for keyword in _KNOWN_OR_EMPTY:
                 if keyword not in image:
                     setattr(image, keyword, "")
+            image.decode()  # in the character set it came in, before that is changed
+            image.SpecificCharacterSet = CHARACTER_SET
             images.append(image)
     return images
 
