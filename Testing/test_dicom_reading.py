@@ -8,6 +8,9 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+
+from test_segments import drawn_heart
 
 highdicom = pytest.importorskip("highdicom", reason="HIGHDICOM IS NOT INSTALLED: READING DICOM SEG WAS NOT TESTED")
 
@@ -112,6 +115,7 @@ def test_segs_of_others_by_their_codes_then_by_name(series, phantom, tmp_path, k
         segments = [(name, code, np.where(mask, 0.7, 0.3).astype(np.float32)) for name, code, mask in segments]
     read = read_segmentation_file(foreign(tmp_path / "s.dcm", series, segments, kind=kind), series)
     assert np.array_equal(read.labels, np.minimum(phantom.labels, Label.SCAR))
+    assert any("holds fractions" in n for n in read.notes) == (kind == "FRACTIONAL")
     assert {o.algorithm_type for o in read.origins.values()} == {"MANUAL"}
 
 
@@ -222,6 +226,19 @@ def test_resampling_keeps_a_balls_volume(turn, shift, pixel, step):
     volume = float((found > 0).sum(axis=(1, 2)) @ target.voxel_volumes_ml)
     assert volume == pytest.approx(4 / 3 * np.pi * 2.5**3, rel=0.06)
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("pixel, turn", [(2.0, 20), (3.0, 20), (1.8, 45)])
+def test_nearest_neighbour_keeps_more_of_thin_scar_than_linear_interpolation(pixel, turn):
+    """Scar in the inner fifth of a 10 mm wall, drawn on coarser, turned grids and brought to 1.5 mm."""
+    truth, target, _ = drawn_heart(pixel_mm=1.5, depth=0.2)
+    labels, source, _ = drawn_heart(pixel_mm=pixel, turn_deg=turn, depth=0.2)
+    nearest, _ = onto_grid(labels, source, target, name="x", resample=True)
+    index = source.lps_to_index(target.index_to_lps(np.stack(np.indices(target.shape), axis=-1)))
+    linear = ndimage.map_coordinates((labels >= 3).astype(float), np.moveaxis(index, -1, 0), order=1) >= 0.5
+    true = (truth >= 3).sum()
+    assert abs(linear.sum() / true - 1) > abs((nearest >= 3).sum() / true - 1)
+    assert (nearest >= 3).sum() > 0.88 * true
 
 
 def test_a_missing_slice_is_left_empty_not_filled_from_its_neighbours():
@@ -340,6 +357,14 @@ def test_what_cannot_be_read_is_refused_in_one_line(ours, series, small_phantom,
         frame.PlaneOrientationSequence[0].ImageOrientationPatient = cosines if k else cosines[3:] + cosines[:3]
     several.save_as(tmp_path / "several.dcm")
     refused(tmp_path / "several.dcm", "several orientations")
+    beside = pydicom.dcmread(ours)
+    x, y, z = beside.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
+    dx, dy, dz = series.geometry.column_direction * 30
+    beside.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient = [
+        f"{v:.6f}" for v in (x + dx, y + dy, z + dz)
+    ]
+    beside.save_as(tmp_path / "beside.dcm")
+    refused(tmp_path / "beside.dcm", "beside one another in one plane")
     segments = [("blood", ("1", "99X", "x"), phantom.labels == 1)]
     refused(foreign(tmp_path / "b.dcm", series, segments), r"no myocardium among its segments \(blood\)")
 

@@ -8,6 +8,7 @@ from pydicom.sr.coding import Code as DicomCode
 
 from scarnet.errors import InputError
 from scarnet.export.dicom_source import functional_group, quiet, require_highdicom
+from scarnet.export.regrid import SAME_POINT_MM
 from scarnet.export.stored import StoredSegment
 from scarnet.segments import SEGMENTS, match_codes, stated_origin
 from scarnet.series import LgeSeries, StackGeometry
@@ -40,7 +41,10 @@ def read_dicom_segmentation(
             geometry, slice_of = _place(dataset, path.name)
             stored = hd.seg.Segmentation.from_dataset(dataset, copy=False)
             frames = stored.pixel_array.reshape(-1, *geometry.shape[1:])
-            return _segments(stored, frames, slice_of), geometry, _belonging(stored, series)
+            notes = _belonging(stored, series)
+            if str(stored.SegmentationType) == "FRACTIONAL":
+                notes += (f"The DICOM SEG holds fractions; {FRACTION_INSIDE:g} and more was taken as inside.",)
+            return _segments(stored, frames, slice_of), geometry, notes
         except InputError:
             raise
         except Exception as error:  # decoders and damaged files raise many types; all mean the same to a user
@@ -53,6 +57,8 @@ def _place(dataset: pydicom.Dataset, name: str) -> tuple[StackGeometry, np.ndarr
     """The stack of the slices that hold frames, and for each frame the number of its slice there."""
     orientation, positions, spacing, thickness = _frames(dataset, name)
     slices, slice_of = _slices(positions, np.cross(*orientation))
+    if np.abs(positions - slices[slice_of]).max() > SAME_POINT_MM:
+        raise InputError(f"{name} holds frames beside one another in one plane; export one stack of slices alone.")
     geometry = StackGeometry(
         shape=(len(slices), int(dataset.Rows), int(dataset.Columns)),
         pixel_spacing_mm=spacing,
