@@ -67,8 +67,15 @@ def onStartupCompleted():
         fileNames="ScarNetLGEPhantom",
         nodeNames="LGE phantom",
         thumbnailFileName=os.path.join(resources, "Icons", "ScarNetSegment.png"),
-        customDownloader=lambda source: [ScarNetSegmentLogic().loadSample()],
+        customDownloader=lambda source: [showSample()],
     )
+
+
+def showSample():
+    """What a click in Sample Data does: the simulated series, loaded and shown."""
+    volume = ScarNetSegmentLogic().loadSample()
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    return volume
 
 
 def registerStatistics():

@@ -273,6 +273,8 @@ def test_advanced_choices_are_kept(host, volume, worker_script):
     ui.deviceSelector._q.setCurrentIndex(1)
     parameters = host.panel.presenter.parameters
     assert (parameters.density_g_per_ml, parameters.device) == (1.0, "cpu")
+    ui.advancedSection.collapsed = False
+    picture(host, "7 advanced")
     click(host, "segmentButton")
     until(host, done(host))
     report = host.panel.presenter.report
