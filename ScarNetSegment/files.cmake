@@ -23,6 +23,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/export/overlays.py
   scarnet/export/pdf.py
   scarnet/export/regrid.py
+  scarnet/export/run_folder.py
   scarnet/export/segmentation_file.py
   scarnet/export/stored.py
   scarnet/export/tables.py

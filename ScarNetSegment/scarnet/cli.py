@@ -258,7 +258,7 @@ def measure(
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
     origins = {name: asdict(origin) for name, origin in read.origins.items()}
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation), "origins": origins}}
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
     run = read_run(ai, series) if ai else None
     if run is not None:
         provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)

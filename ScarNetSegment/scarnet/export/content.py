@@ -403,6 +403,8 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
         lines.append(("Model", "none: the report of a given segmentation"))
     if facts.get("edits"):
         lines.append(("Corrected by hand", ", ".join(facts["edits"])))
+    if "reviewed" in facts:
+        lines.append(("Review", _review(facts)))
     distance = "" if source["slice_distance_mm"] is None else f", slices {source['slice_distance_mm']:.1f} mm apart"
     lines.append(
         (
@@ -424,6 +426,21 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
     if facts.get("regions"):
         lines.append(("Regions", _pairs(_without_lists(facts["regions"]))))
     return tuple(lines)
+
+
+def _review(facts: dict) -> str:
+    """Whether a reader has accepted the outlines, and what was done when, by model or reader."""
+    state = "accepted by a reader" if facts["reviewed"] else "not yet accepted by a reader"
+    steps = [_step(entry) for entry in facts.get("history") or ()]
+    return f"{state}; {'; '.join(steps)}" if steps else state
+
+
+def _step(entry: dict) -> str:
+    text = f"{entry['when_utc']} {entry['what']}"
+    if entry.get("changed_ml") is not None:
+        changes = ", ".join(f"{name} {change:+.2f} mL" for name, change in entry["changed_ml"].items())
+        text += f" by the reader in {entry['steps']} step{'s' if entry['steps'] > 1 else ''} ({changes})"
+    return text
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
