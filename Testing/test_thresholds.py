@@ -1,12 +1,15 @@
 """Intensity methods on hearts whose scar is known: what noise does to each, and what must not matter."""
 
 import csv
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from conftest import ROOT
+from scarnet import cli
 from scarnet.conventions import Label
 from scarnet.evaluation.methods import (
     CurveParameters,
@@ -289,3 +292,29 @@ def test_the_weighted_method_leads_on_patients_it_was_not_shaped_on(emidec):
     for method, row in rows.items():
         assert float(committed[method]["dice_mean"]) == pytest.approx(row["dice_mean"], abs=0.005), method
         assert float(committed[method]["bias"]) == pytest.approx(row["bias"], abs=0.1), method
+
+
+def test_the_command_compares_methods_on_any_labelled_folder(small_phantom, tmp_path, monkeypatch, capsys):
+    """Three simulated patients, one of them without infarct, as a folder for training holds them."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for n, labels in enumerate((small_phantom.labels, small_phantom.labels, np.minimum(small_phantom.labels, 2))):
+        image = sitk.GetImageFromArray(small_phantom.series.image)
+        image.SetSpacing((3.0, 3.0, 16.0))
+        sitk.WriteImage(image, str(data / f"P{n}_image.nii.gz"))
+        labelled = sitk.GetImageFromArray(labels.astype(np.uint8))
+        labelled.CopyInformation(image)
+        sitk.WriteImage(labelled, str(data / f"P{n}_labels.nii.gz"))
+    monkeypatch.setattr(sys, "argv", ["scarnet", "evaluate-methods", str(data), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    with (tmp_path / "out" / "cases.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * len(METHODS) and {r["case"] for r in rows} == {"P0", "P1", "P2"}
+    assert [r["dice"] for r in rows if r["case"] == "P2"] == [""] * len(METHODS)
+    with (tmp_path / "out" / "methods.csv").open(newline="", encoding="utf-8") as file:
+        summary = [r for r in csv.DictReader(file) if r["patients"] == "all folds"]
+    assert {(r["with_infarct"], r["without"]) for r in summary} == {("2", "1")}
+    page = (tmp_path / "out" / "methods.md").read_text(encoding="utf-8")
+    assert page in capsys.readouterr().out and page.count("| ewa |") == page.count("| 5sd |") >= 1

@@ -1,4 +1,4 @@
-"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `models`.
+"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `evaluate-methods`, `models`.
 
 Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
 """
@@ -51,6 +51,10 @@ Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],
     typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
+]
+Remote = Annotated[
+    Optional[str],
+    typer.Option(help="X,Y,Z (LPS, mm): remote myocardium lies in this direction from the cavity, in every slice."),
 ]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
 
@@ -146,6 +150,7 @@ def segment(
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
+    remote: Remote = None,
 ) -> None:
     """Segment LV myocardium and scar of an LGE short-axis series and write labels and report."""
     center = _numbers(lv_center, "--lv-center", 3)
@@ -162,6 +167,7 @@ def segment(
         paper=paper.value,
         with_dicom=dicom,
         insertion=_numbers(rv_insertion, "--rv-insertion", 3),
+        remote=_numbers(remote, "--remote", 3),
     )
     _print_report(report, written)
 
@@ -180,6 +186,7 @@ def _segment(
     paper="a4",
     with_dicom=False,
     insertion=None,
+    remote=None,
 ):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -190,7 +197,7 @@ def _segment(
     from scarnet.segmentation import segment as run
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(density, insertion)
+    parameters = QuantificationParameters(density, insertion, remote)
     check_writable(output)
     series = read_lge(input, spacing_mm=spacing)
     if with_dicom:
@@ -241,6 +248,7 @@ def measure(
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
+    remote: Remote = None,
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation_file, write_outputs
@@ -251,7 +259,9 @@ def measure(
     from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
+    parameters = QuantificationParameters(
+        density, _numbers(rv_insertion, "--rv-insertion", 3), _numbers(remote, "--remote", 3)
+    )
     check_writable(output)
     series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
     if dicom:
