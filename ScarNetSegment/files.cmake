@@ -7,6 +7,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/errors.py
   scarnet/evaluation/__init__.py
   scarnet/evaluation/evaluate.py
+  scarnet/evaluation/methods.py
   scarnet/evaluation/overlap.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
