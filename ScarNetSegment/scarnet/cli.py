@@ -26,11 +26,18 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+series_app = typer.Typer(help="What a study holds, and which stack of it would be used.", no_args_is_help=True)
+app.add_typer(series_app, name="series")
 
 
 class PaperSize(str, Enum):
     A4 = "a4"
     LETTER = "letter"
+
+
+class Images(str, Enum):
+    MAGNITUDE = "magnitude"
+    PSIR = "psir"
 
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
@@ -39,6 +46,12 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Spacing = Annotated[
     Optional[str],
     typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),
+]
+Stack = Annotated[
+    Optional[int], typer.Option("--series", help="Number of a stack in 'scarnet series list'; default: the best.")
+]
+Said = Annotated[
+    Optional[Images], typer.Option("--reconstruction", help="What the images are, where tags and image do not tell.")
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
@@ -98,6 +111,12 @@ def _numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | Non
     return values
 
 
+def _said(images: Images | None):
+    from scarnet.series import Reconstruction
+
+    return None if images is None else Reconstruction(images.value)
+
+
 def _folds(text: str | None) -> list[int] | None:
     if text is None:
         return None
@@ -136,12 +155,17 @@ def _print_report(report, written: dict[str, Path]) -> None:
 
 @app.command()
 def segment(
-    input: Annotated[Path, typer.Argument(help="A DICOM folder or file, .nii(.gz), .nrrd or .mha.")],
+    input: Annotated[
+        Path,
+        typer.Argument(help="DICOM (a whole study's folder, a file, a DICOMDIR or a zip), .nii(.gz), .nrrd or .mha."),
+    ],
     output: Output,
     model: Model = "default",
     device: Device = "auto",
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
     spacing: Spacing = None,
+    series: Stack = None,
+    reconstruction: Said = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
@@ -161,6 +185,8 @@ def segment(
         device=device,
         center=center,
         spacing=_numbers(spacing, "--spacing", 3),
+        stack=series,
+        reconstruction=reconstruction,
         density=density,
         flips=flips,
         with_report=not no_report,
@@ -180,6 +206,8 @@ def _segment(
     device="auto",
     center=None,
     spacing=None,
+    stack=None,
+    reconstruction=None,
     density,
     flips=None,
     with_report=True,
@@ -199,7 +227,7 @@ def _segment(
 
     parameters = QuantificationParameters(density, insertion, remote)
     check_writable(output)
-    series = read_lge(input, spacing_mm=spacing)
+    series = read_lge(input, spacing_mm=spacing, stack=stack, reconstruction=_said(reconstruction))
     if with_dicom:
         check_dicom_output(series)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -232,6 +260,8 @@ def measure(
     ],
     volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
     output: Output,
+    series_number: Stack = None,
+    reconstruction: Said = None,
     scar: Annotated[Optional[str], typer.Option(help="Name (label map: value) of the scar segment.")] = None,
     myocardium: Annotated[
         Optional[str], typer.Option(help="Name (label map: value) of the myocardium segment.")
@@ -263,7 +293,12 @@ def measure(
         density, _numbers(rv_insertion, "--rv-insertion", 3), _numbers(remote, "--remote", 3)
     )
     check_writable(output)
-    series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
+    series = read_lge(
+        volume,
+        spacing_mm=_numbers(spacing, "--spacing", 3),
+        stack=series_number,
+        reconstruction=_said(reconstruction),
+    )
     if dicom:
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
@@ -313,12 +348,17 @@ def phantom(
     transmurality: Annotated[
         float, typer.Option(help="Of the infarct at its centre, 0 (none) to 1.", min=0, max=1)
     ] = 0.85,
+    vendor: Annotated[
+        Optional[str],
+        typer.Option(help="A whole study as siemens, ge, philips, canon or another export of the zoo has it."),
+    ] = None,
 ) -> None:
     """Simulate an LGE short-axis DICOM series with exactly known truth. The defaults give the shipped sample."""
     from dataclasses import replace
 
     from scarnet.export.outputs import check_writable
-    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample
+    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample, write_vendor_sample
+    from scarnet.phantom.zoo import named
     from scarnet.series import Reconstruction
 
     check_writable(output)
@@ -326,7 +366,10 @@ def phantom(
     parameters = PhantomParameters(heart=HeartParameters(scar=scar))
     if magnitude:
         parameters = replace(parameters, reconstruction=Reconstruction.MAGNITUDE)
-    made = write_sample(output, parameters, seed=seed)
+    if vendor is not None:
+        made = write_vendor_sample(output, named(vendor), parameters, seed=seed)
+    else:
+        made = write_sample(output, parameters, seed=seed)
     typer.echo(f"Written to {output}: " + ", ".join(f"{key} {value:.2f}" for key, value in made.truth_ml.items()))
 
 
@@ -467,6 +510,50 @@ def evaluate_methods(
     with replacing(output / "methods.md") as part:
         part.write_text(methods.as_markdown(summary), encoding="utf-8")
     typer.echo(methods.as_markdown(summary))
+
+
+@series_app.command("list")
+def series_list(
+    study: Annotated[Path, typer.Argument(help="A DICOM folder, a file, a DICOMDIR or a zip archive.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """Every stack of a study, the best LGE short axis first, with a verdict and its reason."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from scarnet.series.listing import COLUMNS, summary
+    from scarnet.series.study import read_study
+
+    if not study.exists():
+        raise UsageError(f"{study} does not exist; give a DICOM folder, a DICOMDIR or a zip archive.")
+    found = summary(read_study(study))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for title, _ in COLUMNS:
+        table.add_column(title, overflow="fold")
+    for row in found["stacks"]:
+        style = "bold" if row["number"] == found["chosen"] else "" if row["usable"] else "dim"
+        table.add_row(*(Text(cell(row)) for _, cell in COLUMNS), style=style)
+    console.print(table)
+    console.print()
+    for row in found["stacks"]:
+        console.print(
+            f"{row['number']}: {row['reason']}",
+            style="" if row["usable"] else "dim",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    for reason, count in found["left_out"].items():
+        console.print(f"Left out: {reason}: {count}", style="dim", markup=False, highlight=False)
+    if found["chosen"]:
+        console.print(f"'scarnet segment' takes stack {found['chosen']}; --series chooses another.", highlight=False)
+    else:
+        console.print(found["problem"], style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @models_app.command("list")
