@@ -47,6 +47,7 @@ def test_segment_writes_the_agreed_files(run, sample_folder, tmp_path):
         "report.csv",
         "slices.csv",
         "segments.csv",
+        "methods.csv",
         "report.html",
         "report.pdf",
     }
@@ -70,6 +71,33 @@ def test_measure_of_what_segment_wrote_gives_the_same_numbers(run, sample_folder
         assert (again["lv"], again["scar"], again["mvo"]) == (first["lv"], first["scar"], first["mvo"])
         assert (tmp_path / "a" / name).read_bytes() == before
         assert not (tmp_path / name / name).exists()
+
+
+def test_measure_shows_the_models_values_beside_the_corrected_ones(run, sample_folder, tmp_path):
+    import pypdf
+
+    options = ("--device", "cpu", "--no-flips", "--no-report")
+    assert run("segment", sample_folder, "-o", tmp_path / "ai", *options)[0] == 0
+    image = sitk.ReadImage(str(tmp_path / "ai" / "labels.nii.gz"))
+    labels = sitk.GetArrayFromImage(image)
+    labels[np.argmax((labels >= 3).sum(axis=(1, 2)))] = 0
+    corrected = sitk.GetImageFromArray(labels)
+    corrected.CopyInformation(image)
+    sitk.WriteImage(corrected, str(tmp_path / "corrected.nii.gz"))
+    options = ("--volume", sample_folder, "-o", tmp_path / "out", "--ai", tmp_path / "ai", "--paper", "letter")
+    code, _, error = run("measure", tmp_path / "corrected.nii.gz", *options)
+    assert code == 0, error
+    before, after = (
+        json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8")) for name in ("ai", "out")
+    )
+    assert after["provenance"]["edits"]["Scar"]["model_ml"] == pytest.approx(before["scar"]["volume_ml"], rel=1e-9)
+    assert after["provenance"]["model"] == before["provenance"]["model"]
+    page = pypdf.PdfReader(tmp_path / "out" / "report.pdf").pages[0]
+    assert round(float(page.mediabox.width)) == 612  # points: letter
+    assert f"AI {before['scar']['percent_lv']:.1f} %" in page.extract_text()
+    options = ("--volume", sample_folder, "-o", tmp_path / "no", "--ai", tmp_path / "out")
+    refused(run("measure", tmp_path / "corrected.nii.gz", *options), 3, "not what a model drew alone")
+    assert not (tmp_path / "no").exists()
 
 
 def test_measure_takes_segments_by_any_name(run, phantom, tmp_path):
@@ -103,7 +131,7 @@ def test_dicom_segmentation_is_written_when_asked_for(run, sample_folder, tmp_pa
     assert (tmp_path / "out" / "segmentation.dcm").stat().st_size > 10_000
     write_label_map(tmp_path / "lge.nii.gz", read_lge(truth).image.astype(np.uint8), read_lge(truth).geometry)
     result = run("measure", truth, "--volume", tmp_path / "lge.nii.gz", "-o", tmp_path / "none", "--dicom")
-    refused(result, 3, "refers to DICOM images")
+    refused(result, 3, "refer to DICOM images")
     assert not (tmp_path / "none").exists()
 
 

@@ -18,7 +18,7 @@ from scarnet.panel.record import recall  # noqa: E402
 from scarnet.quantification import quantify  # noqa: E402
 from scarnet.quantification.frame import heart_frame  # noqa: E402
 from scarnet.scene import correction, nodes, views  # noqa: E402
-from scarnet.scene.host import start_scene  # noqa: E402
+from scarnet.scene.host import scene_files, start_scene  # noqa: E402
 from scarnet.scene.points import point_lps_mm  # noqa: E402
 from scarnet.segmentation import ScarSegmentation, segment  # noqa: E402
 from scarnet.segments import ALGORITHM_TYPE_TAG  # noqa: E402
@@ -602,6 +602,27 @@ def test_a_moved_volume_has_no_dicom_results(from_dicom, tmp_path):
     assert presenter.dicom_button.enabled
 
 
+def test_the_report_says_what_was_done_and_whether_a_reader_accepts_it(done, tmp_path):
+    scar = get_mask(done, "Scar")
+    k = int(np.argmax(scar.sum(axis=(1, 2))))
+    for _n in range(3):
+        scar[k, np.nonzero(scar[k].any(axis=1))[0][0]] = False
+        set_mask(done, "Scar", scar)
+        settle(done)
+    before = done.report.provenance["history"]
+    assert [e["what"] for e in before][1:] == ["corrected"] and before[-1]["steps"] == 3
+    change = before[-1]["changed_ml"]["Scar"]
+    edit = done.report.provenance["edits"]["Scar"]
+    assert change == pytest.approx(edit["corrected_ml"] - edit["model_ml"], abs=0.01) and change < 0
+    page = done.export(tmp_path)["report.html"].read_text(encoding="utf-8")
+    assert "not yet accepted by a reader" in page and "corrected by the reader in 3 steps (Scar " in page
+    done.toggle_reviewed()
+    page = done.export(tmp_path)["report.html"].read_text(encoding="utf-8")
+    assert "accepted by a reader" in page and "not yet accepted" not in page
+    done.toggle_reviewed()
+    assert [e["what"] for e in done.report.provenance["history"]][-2:] == ["reviewed", "review withdrawn"]
+
+
 def test_every_export_has_a_folder_of_its_own(done, tmp_path):
     """One patient's report never replaces another's, however fast one follows the other."""
     folders = {done.export(tmp_path)["report.json"].parent for _ in range(3)}
@@ -625,21 +646,12 @@ def test_a_saved_scene_brings_the_whole_state_back(done, tmp_path):
     done.refresh()
     expected = done.report
 
-    def with_io(scene):
-        remote = slicer.vtkMRMLRemoteIOLogic()
-        remote.SetMRMLScene(scene)
-        remote.AddDataIOToScene()
-        manager = slicer.vtkDataIOManagerLogic()
-        manager.SetMRMLApplicationLogic(scene._scarnet_application)
-        manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
-        return remote, manager
-
-    keep = with_io(slicer.mrmlScene)
+    keep = scene_files(slicer.mrmlScene)
     assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "s.mrb"))
     done.close()
     del keep
     scene = start_scene()
-    keep = with_io(scene)
+    keep = scene_files(scene)
     assert scene.ReadFromMRB(str(tmp_path / "s.mrb"), True, slicer.vtkMRMLMessageCollection())
     node = scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
     again = Presenter(PanelParameters(node))

@@ -1,4 +1,4 @@
-"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `models`.
+"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `evaluate-methods`, `models`.
 
 Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
 """
@@ -64,6 +64,10 @@ Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],
     typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
+]
+Remote = Annotated[
+    Optional[str],
+    typer.Option(help="X,Y,Z (LPS, mm): remote myocardium lies in this direction from the cavity, in every slice."),
 ]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
 
@@ -170,6 +174,7 @@ def segment(
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
+    remote: Remote = None,
 ) -> None:
     """Segment LV myocardium and scar of an LGE short-axis series and write labels and report."""
     center = _numbers(lv_center, "--lv-center", 3)
@@ -188,6 +193,7 @@ def segment(
         paper=paper.value,
         with_dicom=dicom,
         insertion=_numbers(rv_insertion, "--rv-insertion", 3),
+        remote=_numbers(remote, "--remote", 3),
     )
     _print_report(report, written)
 
@@ -208,6 +214,7 @@ def _segment(
     paper="a4",
     with_dicom=False,
     insertion=None,
+    remote=None,
 ):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -218,7 +225,7 @@ def _segment(
     from scarnet.segmentation import segment as run
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(density, insertion)
+    parameters = QuantificationParameters(density, insertion, remote)
     check_writable(output)
     series = read_lge(input, spacing_mm=spacing, stack=stack, reconstruction=_said(reconstruction))
     if with_dicom:
@@ -262,21 +269,29 @@ def measure(
     resample: Annotated[
         bool, typer.Option("--resample", help="Bring a segmentation on another grid to the image's, nearest neighbour.")
     ] = False,
+    ai: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder that scarnet segment wrote: its values stand beside the corrected ones."),
+    ] = None,
     spacing: Spacing = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
+    remote: Remote = None,
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation_file, write_outputs
     from scarnet.export.dicom_source import check_dicom_output
     from scarnet.export.outputs import check_writable
+    from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
-    from scarnet.quantification import QuantificationParameters, quantify
+    from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
+    parameters = QuantificationParameters(
+        density, _numbers(rv_insertion, "--rv-insertion", 3), _numbers(remote, "--remote", 3)
+    )
     check_writable(output)
     series = read_lge(
         volume,
@@ -288,10 +303,22 @@ def measure(
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
     origins = {name: asdict(origin) for name, origin in read.origins.items()}
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation), "origins": origins}}
-    report = quantify(series, read.labels, parameters=parameters, notes=read.notes, provenance=provenance)
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
+    run = read_run(ai, series) if ai else None
+    if run is not None:
+        provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
+    report = quantify(
+        series, read.labels, parameters=parameters, segmentation=run, notes=read.notes, provenance=provenance
+    )
     written = write_outputs(
-        output, series, read.labels, report, paper=paper.value, with_segmentation=False, with_dicom=dicom
+        output,
+        series,
+        read.labels,
+        report,
+        segmentation=run,
+        paper=paper.value,
+        with_segmentation=False,
+        with_dicom=dicom,
     )
     _print_report(report, written)
 
@@ -447,6 +474,42 @@ def evaluate(
     with replacing(output / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
+
+
+@app.command("evaluate-methods")
+def evaluate_methods(
+    output: Output,
+    data: Annotated[
+        Optional[Path], typer.Argument(help="Folder of labelled patients, as for train; without: the simulated heart.")
+    ] = None,
+    folds: Folds = None,
+) -> None:
+    """Compare intensity methods (n-SD, FWHM, Otsu, ...) with experts' infarcts, or with a simulated one over noise."""
+    from scarnet.evaluation import methods
+    from scarnet.export.outputs import check_writable
+    from scarnet.export.tables import write_csv
+    from scarnet.files import replacing
+
+    check_writable(output)
+    if data is None:
+        rows = list(methods.contrast_curve())
+        write_csv(output / "contrast.csv", rows)
+        try:
+            with replacing(output / "contrast.svg") as part:
+                methods.draw_contrast_curve(rows, part)
+        except ImportError:
+            raise UsageError(
+                "contrast.csv is written; its figure needs one more package: pip install matplotlib."
+            ) from None
+        typer.echo(f"Written to {output}: contrast.csv, contrast.svg")
+        return
+    rows = methods.evaluate_methods(data, folds=_folds(folds))
+    summary = methods.summarise_methods(rows)
+    write_csv(output / "cases.csv", rows)
+    write_csv(output / "methods.csv", summary)
+    with replacing(output / "methods.md") as part:
+        part.write_text(methods.as_markdown(summary), encoding="utf-8")
+    typer.echo(methods.as_markdown(summary))
 
 
 @series_app.command("list")

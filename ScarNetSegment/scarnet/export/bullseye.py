@@ -10,8 +10,9 @@ SIZE = 300
 CENTER = (150.0, 150.0)
 #: Outer radius of apex, apical, mid and basal rings.
 RADII = (32, 66, 100, 134)
-#: Light to dark, readable in print, in greyscale and for the colour-blind (ColorBrewer "Oranges"): value from 0 to 1.
-_RAMP = ((255, 255, 255), (253, 208, 162), (253, 141, 60), (217, 72, 1), (127, 39, 4))
+#: White to dark brown, value from 0 to 1: one hue, so that the colour-blind see it, each step darker by half or more, so that
+#: it holds in greyscale (after ColorBrewer's "Oranges").
+_RAMP = ((255, 255, 255), (253, 200, 145), (250, 135, 50), (196, 60, 0), (110, 30, 4))
 #: Classes of transmural extent, each with its place on the ramp.
 CLASSES = {"0": 0.0, "1-25": 0.25, "26-50": 0.5, "51-75": 0.75, "76-100": 1.0}
 NOT_MEASURED = "#cfd4d9"
@@ -52,8 +53,7 @@ def legend_figure(show: str) -> Figure:
             items.append(Shape(rectangle(left + step * width, 2, width + 0.2, 9), fill=ramp((step + 0.5) / steps)))
         items.append(Shape(rectangle(left, 2, steps * width, 9), stroke=_LINE, stroke_width=0.7))
         for value in (0, 25, 50, 75, 100):
-            items.append(Words(left + value / 100 * steps * width, 21, f"{value}", 9, SOFT))
-        items.append(Words(left + steps * width + 10, 21, "%", 9, SOFT))
+            items.append(Words(left + value / 100 * steps * width, 21, f"{value}{' %' if value == 0 else ''}", 9, SOFT))
         grey = 222.0
     else:
         for index, (name, value) in enumerate(CLASSES.items()):
@@ -76,7 +76,7 @@ def ramp(value: float) -> str:
 
 def ink_on(value: float) -> str:
     """Ink that can be read on `ramp(value)`."""
-    return "#ffffff" if value > 0.7 else INK
+    return "#ffffff" if value > 0.65 else INK
 
 
 def _shown(measures: SegmentMeasures, show: str) -> tuple[float | None, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import scarnet
 from scarnet.export.figure import INK, Figure, Shape, rectangle
+from scarnet.export.tables import ModelValues as ModelValues  # the panel shows both as this room words them
+from scarnet.export.tables import model_values as model_values
 from scarnet.quantification import ScarReport
 from scarnet.quantification.quantify import REVIEW_DOUBT
 from scarnet.quantification.report import SliceMeasures
@@ -15,6 +17,7 @@ DASH = "–"
 TITLE = "Myocardial scar on late gadolinium enhancement"
 #: Bars of the tables: muscle white, scar amber, MVO dark blue; all outlined, apart in greyscale too.
 SCAR_FILL, MVO_FILL, MUSCLE_FILL = "#e8a200", "#1f4e9c", "#ffffff"
+_OTHER_FILL = "#c3ccd4"  # of methods that are there for comparison
 _BAR_WIDTH, _BAR_HEIGHT = 100.0, 8.0
 _METHOD_NAMES = {"fwhm": "FWHM", "otsu": "Otsu", "gmm": "Gaussian mixture", "ewa": "EWA-class"}
 _UNITS = (
@@ -35,6 +38,12 @@ _DICOM_UNITS = {
     "FlipAngle": "°",
     "SliceThickness": " mm",
     "SpacingBetweenSlices": " mm",
+}
+_RULE_NAMES = {"percent_lv_interval": "interval_of_scar_percent"}
+_RECONSTRUCTIONS = {
+    "psir": "phase-sensitive (PSIR)",
+    "magnitude": "magnitude",
+    "unknown": "magnitude or phase-sensitive not known",
 }
 _INPUT_KINDS = {"dicom": "DICOM", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
 
@@ -82,6 +91,8 @@ class Content:
     corrected: Table | None
     methods: Table | None
     zones: Table | None
+    spread: str  # of methods and of readers
+    definitions: tuple[tuple[str, str], ...]  # of methods and zones
     slices: Table
     segments: Table | None
     facts: tuple[tuple[str, str], ...]  # how the numbers are defined
@@ -106,47 +117,12 @@ def content_of(report: ScarReport) -> Content:
         corrected=_corrected(report),
         methods=_methods(report) if report.thresholds else None,
         zones=_zones(report) if report.zones else None,
+        spread=_spread(report) if report.thresholds else "",
+        definitions=_definitions(report) if report.thresholds or report.zones else (),
         slices=_slices(report),
         segments=_segments(report) if report.aha17 else None,
         facts=tuple((_words(name), text) for name, text in report.rules.items()),
         provenance=_provenance(report),
-    )
-
-
-@dataclass(frozen=True)
-class ModelValues:
-    """What the model's own labels gave, before a hand corrected them."""
-
-    myocardium_volume_ml: float
-    scar_volume_ml: float
-    mvo_volume_ml: float
-    blood_pool_volume_ml: float
-    density_g_per_ml: float
-
-    @property
-    def scar_percent_lv(self) -> float | None:
-        return 100 * self.scar_volume_ml / self.myocardium_volume_ml if self.myocardium_volume_ml else None
-
-    @property
-    def mvo_percent_lv(self) -> float | None:
-        return 100 * self.mvo_volume_ml / self.myocardium_volume_ml if self.myocardium_volume_ml else None
-
-
-def model_values(report: ScarReport) -> ModelValues | None:
-    """The model's own values; None where no model drew. What a hand left alone is the report's own value."""
-    if not report.provenance.get("model"):
-        return None
-    edits = report.provenance.get("edits") or {}
-
-    def before(structure: str, now: float) -> float:
-        return edits[structure]["model_ml"] if structure in edits else now
-
-    return ModelValues(
-        before("LV myocardium", report.lv.myocardium_volume_ml),
-        before("Scar", report.scar.volume_ml),
-        before("Microvascular obstruction", report.mvo.volume_ml),
-        before("LV blood pool", report.lv.blood_pool_volume_ml),
-        report.lv.mass_g / report.lv.myocardium_volume_ml,
     )
 
 
@@ -159,7 +135,7 @@ def _key_figures(report: ScarReport) -> tuple[KeyFigure, ...]:
     model = model_values(report) if edited else None
     assumed = ("spacing assumed",) if report.provenance["input"]["spacing_assumed"] else ()
     interval = (
-        f"interval {_interval(scar.percent_lv_interval)} %"
+        f"{_level(report)}interval {_interval(scar.percent_lv_interval)} %"
         if scar.percent_lv_interval
         else "no interval after correction"
         if edited
@@ -250,56 +226,77 @@ def _corrected(report: ScarReport) -> Table | None:
 
 
 def _methods(report: ScarReport) -> Table:
-    drawn = "as outlined by the network" if report.provenance.get("model") else "as outlined in the given segmentation"
-    if report.provenance.get("edits"):
-        drawn += ", corrected by hand"
-    entries = [("This report", report.scar, drawn)]
-    entries += [(method_name(name), t, t.definition) for name, t in report.thresholds.items()]
-    largest = max([t.percent_lv for _, t, _ in entries] + [1.0])
+    entries = [("This report", report.scar)] + [(method_name(name), t) for name, t in report.thresholds.items()]
+    interval = report.scar.percent_lv_interval
+    largest = max([t.percent_lv for _, t in entries] + [1.0] + [interval[1] if interval else 0.0])
     rows = tuple(
         (
             name,
             f"{t.percent_lv:.1f}",
-            _bar(((t.percent_lv / largest, SCAR_FILL if index == 0 else "#c3ccd4"),)),
+            _bar(
+                ((t.percent_lv / largest, SCAR_FILL if index == 0 else _OTHER_FILL),),
+                tuple(bound / largest for bound in interval) if interval and index == 0 else None,
+            ),
             f"{t.volume_ml:.1f}",
             f"{t.mass_g:.1f}",
-            definition,
         )
-        for index, (name, t, definition) in enumerate(entries)
+        for index, (name, t) in enumerate(entries)
     )
-    notes = []
-    low, high = report.context.get("methods_low_percent_lv"), report.context.get("methods_high_percent_lv")
-    if low is not None and high is not None:
-        notes.append(f"The methods range from {low:.1f} to {high:.1f} % of LV; none of them is the truth.")
-    else:
-        notes.append("Methods differ by design; none of them is the truth.")
-    if report.context.get("inter_reader"):
-        notes.append(report.context["inter_reader"])
-    return Table(
-        ("Method", "% of LV", "", "Scar mL", "Scar g", "Definition"),
-        rows,
-        (False, True, False, True, True, False),
-        " ".join(notes),
-        strong=(0,),
-    )
+    return Table(("Method", "% of LV", "", "Scar mL", "Scar g"), rows, (False, True, False, True, True), strong=(0,))
 
 
 def _zones(report: ScarReport) -> Table:
     rows = tuple(
         (
-            z.definition,
-            f"{z.core_volume_ml:.1f}",
-            f"{z.core_mass_g:.1f}",
-            f"{z.core_percent_lv:.1f}",
-            f"{z.grey_volume_ml:.1f}",
-            f"{z.grey_mass_g:.1f}",
-            f"{z.grey_percent_lv:.1f}",
+            _zone_name(name, z.definition)[0],
+            *(f"{v:.1f}" for v in (z.core_percent_lv, z.core_volume_ml, z.core_mass_g)),
+            *(f"{v:.1f}" for v in (z.grey_percent_lv, z.grey_volume_ml, z.grey_mass_g)),
         )
-        for z in report.zones.values()
+        for name, z in report.zones.items()
     )
-    return Table(
-        ("Definition", "Core mL", "Core g", "Core %", "Grey mL", "Grey g", "Grey %"), rows, (False, *[True] * 6)
-    )
+    head = ("Definition", "Core % of LV", "Core mL", "Core g", "Grey % of LV", "Grey mL", "Grey g")
+    return Table(head, rows, (False, *[True] * 6))
+
+
+def _definitions(report: ScarReport) -> tuple[tuple[str, str], ...]:
+    """What each method and zone is. Multiples of the SD that differ in nothing but their number are told once."""
+    drawn = "as outlined by the network" if report.provenance.get("model") else "as outlined in the given segmentation"
+    if report.provenance.get("edits"):
+        drawn += ", corrected by hand"
+    lines = {"This report": drawn}
+    for name, measures in report.thresholds.items():
+        count = name.removesuffix("sd")
+        if count != name:
+            lines["n SD"] = measures.definition.replace(f"more than {count} ", "more than n ")
+        else:
+            lines[method_name(name)] = measures.definition
+    for name, zone in report.zones.items():
+        title, text = _zone_name(name, zone.definition)
+        lines[title] = text
+    return tuple((name, text.rstrip(".")) for name, text in lines.items())
+
+
+def _spread(report: ScarReport) -> str:
+    context = report.context
+    low, high = context.get("methods_low_percent_lv"), context.get("methods_high_percent_lv")
+    parts = ["Methods differ by design; none of them is the truth."]
+    if report.scar.percent_lv_interval:
+        whisker = f"Line on this report's bar: the model's own {_level(report)}interval. "
+    else:
+        whisker = ""
+    if low is not None and high is not None:
+        parts = [f"The methods range from {low:.1f} to {high:.1f} % of LV; none of them is the truth."]
+    if context.get("inter_reader"):
+        parts.append(context["inter_reader"])
+    return whisker + " ".join(parts)
+
+
+def _zone_name(name: str, definition: str) -> tuple[str, str]:
+    """Title and text of a definition that begins with whose it is."""
+    title, colon, text = definition.partition(":")
+    if colon and len(title) <= 24:
+        return _words(title), text.strip()
+    return _words(name), definition
 
 
 def _slices(report: ScarReport) -> Table:
@@ -317,7 +314,7 @@ def _slices(report: ScarReport) -> Table:
             f"{s.weight_mm:.1f}",
             f"{s.myocardium_volume_ml:.1f}",
             f"{s.scar_volume_ml:.1f}",
-            _number(s.scar_percent, 0),
+            _number(s.scar_percent),
             f"{s.mvo_volume_ml:.1f}",
             _slice_bar(s, largest),
             f"{s.blood_pool_volume_ml:.1f}",
@@ -332,14 +329,14 @@ def _slices(report: ScarReport) -> Table:
         "Slice": "All",
         "LV mL": f"{report.lv.myocardium_volume_ml:.1f}",
         "Scar mL": f"{report.scar.volume_ml:.1f}",
-        "Scar %": f"{report.scar.percent_lv:.0f}",
+        "Scar %": f"{report.scar.percent_lv:.1f}",
         "MVO mL": f"{report.mvo.volume_ml:.1f}",
         "Blood pool mL": f"{report.lv.blood_pool_volume_ml:.1f}",
     }
     rows.append(tuple(whole.get(name, "") for name in head))
     note = "Bars: muscle of the slice, white; scar, amber; microvascular obstruction, dark."
     if doubted:
-        note += f" Doubt: share of the slice's muscle that the model expects to be labelled wrongly; in bold above {REVIEW_DOUBT:g}."
+        note += f" Doubt: share of the slice's muscle the model expects to be labelled wrongly; bold above {REVIEW_DOUBT:g}."
     return Table(
         tuple(head),
         tuple(rows),
@@ -396,6 +393,9 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
         if model.get("runtime"):
             text += f", {model['runtime']} on {model.get('device', '')}"
         text += f"; weights SHA-256 {model.get('sha256', '')}"
+        if calibration := _calibration(report):
+            patients = calibration.get("patients")
+            text += f"; {_level(report)}interval calibrated on {patients or 'unstated'} patients it was not trained on"
         if model.get("licence"):
             text += f"; licence {model['licence']}"
         lines.append(("Model", text))
@@ -403,11 +403,13 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
         lines.append(("Model", "none: the report of a given segmentation"))
     if facts.get("edits"):
         lines.append(("Corrected by hand", ", ".join(facts["edits"])))
+    if "reviewed" in facts:
+        lines.append(("Review", _review(facts)))
     distance = "" if source["slice_distance_mm"] is None else f", slices {source['slice_distance_mm']:.1f} mm apart"
     lines.append(
         (
             "Input",
-            f"{_INPUT_KINDS.get(source['kind'], source['kind'])}, {source['reconstruction']} reconstruction, "
+            f"{_INPUT_KINDS.get(source['kind'], source['kind'])}, {_RECONSTRUCTIONS.get(source['reconstruction'], source['reconstruction'])}, "
             f"{' × '.join(str(n) for n in source['shape'])} (slices, rows, columns), "
             f"pixels {' × '.join(f'{s:.3f}' for s in source['pixel_spacing_mm'])} mm{distance}"
             + (", spacing assumed" if source["spacing_assumed"] else "")
@@ -422,8 +424,23 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
     if facts.get("quantification"):
         lines.append(("Quantification", _pairs(facts["quantification"])))
     if facts.get("regions"):
-        lines.append(("Regions", _pairs(facts["regions"])))
+        lines.append(("Regions", _pairs(_without_lists(facts["regions"]))))
     return tuple(lines)
+
+
+def _review(facts: dict) -> str:
+    """Whether a reader has accepted the outlines, and what was done when, by model or reader."""
+    state = "accepted by a reader" if facts["reviewed"] else "not yet accepted by a reader"
+    steps = [_step(entry) for entry in facts.get("history") or ()]
+    return f"{state}; {'; '.join(steps)}" if steps else state
+
+
+def _step(entry: dict) -> str:
+    text = f"{entry['when_utc']} {entry['what']}"
+    if entry.get("changed_ml") is not None:
+        changes = ", ".join(f"{name} {change:+.2f} mL" for name, change in entry["changed_ml"].items())
+        text += f" by the reader in {entry['steps']} step{'s' if entry['steps'] > 1 else ''} ({changes})"
+    return text
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
@@ -435,6 +452,16 @@ def _doubtful(measures: SliceMeasures) -> bool:
 
 def _number(value: float | None, decimals: int = 1) -> str:
     return DASH if value is None else f"{value:.{decimals}f}"
+
+
+def _calibration(report: ScarReport) -> dict:
+    """What the model's card says of its interval; empty where it says nothing."""
+    return (report.provenance.get("model") or {}).get("interval") or {}
+
+
+def _level(report: ScarReport) -> str:
+    level = _calibration(report).get("level")
+    return "" if level is None else f"{100 * level:.0f} % "
 
 
 def _interval(interval: tuple[float, float]) -> str:
@@ -449,8 +476,13 @@ def method_name(name: str) -> str:
 
 
 def _words(name: str) -> str:
-    text = name.replace("_", " ")
+    text = _plain(_RULE_NAMES.get(name, name))
     return text[:1].upper() + text[1:]
+
+
+def _plain(name: str) -> str:
+    """A field's name as words."""
+    return " ".join(w.upper() if w in ("lv", "rv", "mvo", "sd") else w for w in name.split("_"))
 
 
 def _pairs(values: dict) -> str:
@@ -467,7 +499,13 @@ def _pair(name: str, value) -> str:
             name, unit = name.removesuffix(ending), text
             break
     text = _value(value)
-    return f"{name.replace('_', ' ')} {text}{unit if value is not None and not isinstance(value, bool) else ''}"
+    return f"{_plain(name)} {text}{unit if value is not None and not isinstance(value, bool) else ''}"
+
+
+def _without_lists(values: dict) -> dict:
+    """Without what is said of every slice: report.json holds that."""
+    inner = {name: _without_lists(v) if isinstance(v, dict) else v for name, v in values.items()}
+    return {name: v for name, v in inner.items() if not (isinstance(v, list | tuple) and v and isinstance(v[0], dict))}
 
 
 def _value(value) -> str:
@@ -491,12 +529,19 @@ def _slice_bar(measures: SliceMeasures, largest_ml: float) -> Figure:
     return _bar(tuple((volume / largest_ml, fill) for volume, fill in parts))
 
 
-def _bar(parts: tuple[tuple[float, str], ...]) -> Figure:
-    """Pieces end to end, each a share (0 to 1) of the whole width, outlined."""
+def _bar(parts: tuple[tuple[float, str], ...], interval: tuple[float, float] | None = None) -> Figure:
+    """Pieces end to end, each a share (0 to 1) of the whole width, outlined; `interval`, in shares, as a line over them."""
     items, x = [], 0.5
     for share, fill in parts:
         width = max(share, 0.0) * (_BAR_WIDTH - 1)
         if width > 0:
             items.append(Shape(rectangle(x, 1, width, _BAR_HEIGHT - 2), fill=fill, stroke=INK, stroke_width=0.5))
         x += width
+    if interval:
+        low, high = (0.5 + share * (_BAR_WIDTH - 1) for share in interval)
+        middle, end = _BAR_HEIGHT / 2, 1.6
+        lines = [("M", low, middle), ("L", high, middle)]
+        for x in (low, high):
+            lines += [("M", x, middle - end), ("L", x, middle + end)]
+        items.append(Shape(tuple(lines), stroke=INK, stroke_width=1.0))
     return Figure(_BAR_WIDTH, _BAR_HEIGHT, tuple(items), "bar")

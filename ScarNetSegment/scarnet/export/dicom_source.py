@@ -66,8 +66,15 @@ def source_images(series: LgeSeries) -> list[pydicom.Dataset]:
             for keyword in _KNOWN_OR_EMPTY:
                 if keyword not in image:
                     setattr(image, keyword, "")
+            image.decode()  # in the character set it came in, before that is changed
+            image.SpecificCharacterSet = CHARACTER_SET
             images.append(image)
     return images
+
+
+def functional_group(frame: pydicom.Dataset, shared: pydicom.Dataset, keyword: str):
+    """Of a frame: its own, or the one that all share (PS3.3 C.7.6.16); None where there is neither."""
+    return (frame if keyword in frame else shared).get(keyword)
 
 
 @contextmanager

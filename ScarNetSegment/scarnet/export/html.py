@@ -27,12 +27,13 @@ def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
     )
     environment.filters["svg"] = lambda figure: Markup(to_svg(figure))
     template = resources.files("scarnet.export").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    pictures = slice_pictures(series.image, labels, series.geometry)
+    pictures = slice_pictures(series, labels, report)
     content = content_of(report)
     return environment.from_string(template).render(
         report=content,
         legend=[
-            (name, Markup(_overlay((shape,), (12, 22)))) for name, shape in legend_shapes(rectangle(1.5, 1.5, 19, 9))
+            (name, Markup(_overlay((shape,), (12, 22))))
+            for name, shape in legend_shapes(rectangle(1.5, 1.5, 19, 9), report)
         ],
         slices=[(c, pictures[c.index].data_uri, Markup(_picture_overlay(pictures[c.index]))) for c in content.captions],
         plots=[

@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from scarnet.export.dicom_report import write_dicom_report
 from scarnet.export.dicom_segmentation import write_dicom_segmentation
 from scarnet.export.html import write_html
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
-from scarnet.export.tables import patient_row, write_csv, write_json
+from scarnet.export.tables import method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json
 from scarnet.quantification import ScarReport
 from scarnet.segmentation import ScarSegmentation
 from scarnet.segments import read_origins
@@ -75,9 +74,10 @@ def write_outputs(
             write_dicom_report(stage / "report.dcm", series, report, segmentation=seg, origins=origins)
         write_json(stage / "report.json", report)
         write_csv(stage / "report.csv", [patient_row(report)])
-        write_csv(stage / "slices.csv", [asdict(s) for s in report.slices])
+        write_csv(stage / "slices.csv", slice_rows(report))
+        write_csv(stage / "methods.csv", method_rows(report))
         if report.aha17:
-            write_csv(stage / "segments.csv", [asdict(s) for s in report.aha17])
+            write_csv(stage / "segments.csv", segment_rows(report))
         if with_report:
             from scarnet.export.pdf import write_pdf  # needs a package that Slicer installs on demand
 

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from scarnet.conventions import Label, myocardium_mask, scar_mask
-from scarnet.export.figure import Command, Shape
+from scarnet.export.figure import SOFT, Command, Shape
 from scarnet.export.outlines import smooth_outline
+from scarnet.quantification import ScarReport, remote_region
 from scarnet.segments import SEGMENTS
-from scarnet.series import StackGeometry
+from scarnet.series import LgeSeries, StackGeometry
 
 #: Shown around the ventricle on every side.
 MARGIN_MM = 22.0
@@ -19,8 +20,9 @@ MARGIN_MM = 22.0
 PICTURE_PIXELS = 360
 WINDOW_PERCENTILES = (1.0, 99.5)
 _SEGMENT_COLORS = {s.segment_id: "#" + "".join(f"{round(255 * c):02x}" for c in s.color) for s in SEGMENTS}
-#: Myocardium thin and turquoise, scar filled and yellow, MVO dashed and blue: told apart by colour, by the colour-blind, and
-#: by line and fill in greyscale.
+#: Myocardium thin and turquoise, scar filled and yellow, MVO dashed and blue, remote myocardium dotted and white: told apart by
+#: colour, by the colour-blind, and by line and fill in greyscale.
+REMOTE_COLOR = "#ffffff"
 MYOCARDIUM_COLOR, SCAR_COLOR, MVO_COLOR = "#4fe0c8", _SEGMENT_COLORS["Scar"], _SEGMENT_COLORS["MVO"]
 
 
@@ -58,8 +60,9 @@ def heart_box(labels: np.ndarray, geometry: StackGeometry) -> tuple[slice, slice
     return slice(first[0], last[0]), slice(first[1], last[1])
 
 
-def slice_pictures(image: np.ndarray, labels: np.ndarray, geometry: StackGeometry) -> list[SlicePicture]:
-    """One for each slice. All slices share one window."""
+def slice_pictures(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> list[SlicePicture]:
+    """One for each slice, with the remote myocardium where thresholds were compared. All slices share one window."""
+    image, geometry, remote = series.image, series.geometry, _remote(series, labels, report)
     rows, columns = heart_box(labels, geometry)
     low, high = np.percentile(image[:, rows, columns], WINDOW_PERCENTILES)
     height = (rows.stop - rows.start) * geometry.pixel_spacing_mm[0]
@@ -67,24 +70,34 @@ def slice_pictures(image: np.ndarray, labels: np.ndarray, geometry: StackGeometr
     scale = PICTURE_PIXELS / max(height, width)
     size = (max(int(width * scale), 1), max(int(height * scale), 1))
     pictures = []
-    for plane, marks in zip(image[:, rows, columns], labels[:, rows, columns], strict=True):
+    for plane, marks, far in zip(*(a[:, rows, columns] for a in (image, labels, remote)), strict=True):
         grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
         grey = Image.fromarray((grey * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-        pictures.append(SlicePicture(np.asarray(grey), plane.shape, _outlines(marks)))
+        pictures.append(SlicePicture(np.asarray(grey), plane.shape, _outlines(marks, far)))
     return pictures
 
 
-def legend_shapes(commands: tuple[Command, ...]) -> tuple[tuple[str, Shape], ...]:
+def _remote(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> np.ndarray:
+    """bool like `labels`: what the report's thresholds refer to; empty where it has none."""
+    if not report.thresholds:
+        return np.zeros(labels.shape, bool)
+    point = report.provenance["quantification"].get("remote_lps_mm")
+    return remote_region(series, labels, remote_lps_mm=point)
+
+
+def legend_shapes(commands: tuple[Command, ...], report: ScarReport) -> tuple[tuple[str, Shape], ...]:
     """Name and sign of what is drawn over a slice; `commands`: the outline of the sign."""
+    remote = replace(_remote_shape(commands), stroke=SOFT)
     return (
         ("LV myocardium", Shape(commands, stroke=_on_paper(MYOCARDIUM_COLOR), stroke_width=0.9)),
         ("scar", replace(_scar(commands), fill_opacity=0.6, stroke=_on_paper(SCAR_COLOR))),
         ("microvascular obstruction", replace(_mvo(commands), stroke=_on_paper(MVO_COLOR))),
+        *((("remote myocardium", remote),) if report.thresholds else ()),
     )
 
 
-def _outlines(marks: np.ndarray) -> tuple[Shape, ...]:
-    shapes = []
+def _outlines(marks: np.ndarray, remote: np.ndarray) -> tuple[Shape, ...]:
+    shapes = [_remote_shape(smooth_outline(remote))] if remote.any() else []
     if (muscle := myocardium_mask(marks)).any():
         shapes.append(Shape(smooth_outline(muscle), stroke=MYOCARDIUM_COLOR, stroke_width=0.9))
     if (scar := scar_mask(marks)).any():
@@ -92,6 +105,10 @@ def _outlines(marks: np.ndarray) -> tuple[Shape, ...]:
     if (mvo := marks == Label.MVO).any():
         shapes.append(_mvo(smooth_outline(mvo)))
     return tuple(shapes)
+
+
+def _remote_shape(commands: tuple[Command, ...]) -> Shape:
+    return Shape(commands, stroke=REMOTE_COLOR, stroke_width=0.6, dash=(0.9, 1.5))
 
 
 def _scar(commands: tuple[Command, ...]) -> Shape:

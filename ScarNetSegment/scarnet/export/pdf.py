@@ -1,8 +1,8 @@
 """The report on paper: A4 or letter, two pages for a usual stack, all drawn as vectors but the images themselves."""
 
-import io
-import math
-from dataclasses import replace
+import itertools
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from scarnet.quantification import ScarReport
 from scarnet.series import LgeSeries
 
 try:
+    from reportlab import rl_config
     from reportlab.lib import pagesizes
     from reportlab.lib.colors import HexColor
     from reportlab.lib.styles import ParagraphStyle
@@ -48,15 +49,27 @@ except ImportError:
 PAPERS = {"a4": pagesizes.A4, "letter": pagesizes.LETTER}
 FONT, BOLD = "ScarNetSans", "ScarNetSans-Medium"
 ACCENT, LINE, AMBER, RED = "#0b5c7a", "#cfd7de", "#d39a16", "#b3402e"
-_MARGIN, _TOP, _BOTTOM = 14 * mm, 13 * mm, 15 * mm
+_MARGIN, _TOP, _BOTTOM = 14 * mm, 12.5 * mm, 14.5 * mm
 #: Pictures side by side: as few, and so as large, as fit on the first page; never more, so that outlines can be judged.
 _COLUMNS = (3, 4, 5)
 _LARGE_COLUMNS = 4  # where they need pages of their own
 _CAPTION_HEIGHT = 4.6 * mm
 _GAP = 2.5 * mm  # between pictures
-_READER_HEIGHT = 36 * mm
-#: Points above and below the text of a table's row: tried in turn until two pages are enough.
-_PADDINGS = (0.9, 0.45, 0.1)
+_READER_HEIGHT = 34 * mm
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """How close things are set."""
+
+    padding: float  # points above and below the text of a table's row
+    plot_share: float  # of the width, for each bull's eye
+    small: float  # points, size of what is said below tables
+
+
+#: Tried in turn until the second page holds all that the first does not.
+_SETTINGS = (_Setting(0.9, 0.33, 6.5), _Setting(0.45, 0.32, 6.5), _Setting(0.1, 0.27, 6.1))
+_DOUBTS_HEIGHT = 75 * mm  # of warnings and review list, as long as they stand side by side
 _BAR_HEIGHT = 6.5  # points, of the bars in tables
 
 
@@ -68,79 +81,105 @@ def write_pdf(path: Path, series: LgeSeries, labels: np.ndarray, report: ScarRep
     if paper not in PAPERS:
         raise UsageError(f"Paper must be one of {', '.join(PAPERS)}; got '{paper}'.")
     _register_fonts()
-    pictures = slice_pictures(series.image, labels, series.geometry)
+    pictures = slice_pictures(series, labels, report)
     with replacing(path) as part:
         _build(part, content_of(report), report, pictures, PAPERS[paper])
 
 
 def _build(path: Path, content: Content, report: ScarReport, pictures: list[SlicePicture], size) -> None:
-    """Set the pages; where a third would hold little but a rest, set closer."""
-    for padding in _PADDINGS:
-        width, height = size[0] - 2 * _MARGIN, size[1] - _TOP - _BOTTOM
-        document = BaseDocTemplate(
-            str(path),
-            pagesize=size,
-            title=content.title,
-            author=f"SlicerScarNet {scarnet.__version__}",
-            subject=content.research_use,
-            lang="en",
-            initialFontName=FONT,
-        )
-        frame = Frame(_MARGIN, _BOTTOM, width, height, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0)
-        document.addPageTemplates(PageTemplate("report", [frame]))
-        document.build(
-            _story(content, report, pictures, width, height, padding),
-            canvasmaker=partial(_ReportCanvas, content=content),
-        )
-        if document.page <= 2:
-            break
+    width, height = size[0] - 2 * _MARGIN, size[1] - _TOP - _BOTTOM
+    document = BaseDocTemplate(
+        str(path),
+        pagesize=size,
+        title=content.title,
+        author=f"SlicerScarNet {scarnet.__version__}",
+        subject=content.research_use,
+        lang="en",
+    )
+    frame = Frame(_MARGIN, _BOTTOM, width, height, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0)
+    document.addPageTemplates(PageTemplate("report", [frame]))
+    story = _story(content, report, pictures, width, height)
+    with _binary_streams():
+        document.build(story, canvasmaker=partial(_ReportCanvas, content=content))
 
 
-def _story(content: Content, report: ScarReport, pictures, width, height, padding) -> list[Flowable]:
-    """First page: what is read first, the slices, whatever section still fits, and room for the reader."""
-    first = [*_head(content, width), *_findings(content, width, padding)]
+@contextmanager
+def _binary_streams():
+    """Images and fonts as they are, not spelt in letters: a quarter smaller and much faster to write."""
+    before, rl_config.useA85 = rl_config.useA85, 0
+    try:
+        yield
+    finally:
+        rl_config.useA85 = before
+
+
+def _story(content: Content, report: ScarReport, pictures, width: float, height: float) -> list[Flowable]:
+    """First page: what is read first, the slices, the plots and tables that still fit, and room for the reader."""
+
+    def tall(flowables: list[Flowable]) -> float:
+        return sum(f.wrap(width, height)[1] for f in flowables)
+
+    first = [*_head(content, width), *_findings(content, width)]
     reader = _ReaderBox(width, _READER_HEIGHT)
-    sections = _sections(content, report, width, padding)
-    left = height - _READER_HEIGHT - 1 * mm - sum(_height_of(f, width, height) for f in first)
-    slices = None
-    furniture = sum(_height_of(f, width, height) for f in _heading("Slices", _legend())) + 5 * mm
-    columns = _columns_that_fit(len(content.captions), pictures[0], width, left - furniture)
-    if columns:
-        slices = _slice_pages(content, pictures, width, columns)
-        left -= sum(_height_of(f, width, height) for f in slices)
+    room = height - _READER_HEIGHT - 1 * mm - tall(first)
+    pages = {
+        c: _slice_pages(content, report, pictures, width, c) for c in _COLUMNS if c > 3 or len(content.captions) <= 6
+    }
+    left = {c: room - tall(slices) for c, slices in pages.items() if tall(slices) <= room}
+    settings = [
+        [
+            _Section(flowables, tall(flowables), may_move)
+            for may_move, flowables in _sections(content, report, width, setting)
+        ]
+        for setting in _SETTINGS
+    ]
+    for columns, sections in itertools.product(left, settings):
+        beside, after = _share_out(sections, left[columns])
+        if sum(section.height for section in after) <= height:
+            break  # two pages are enough
+    else:  # they cannot be: large pictures, set wide
+        columns = next(iter(left), None)
+        beside, after = _share_out(settings[0], left.get(columns, room))
+    begin = [*first, *(pages[columns] if columns else []), *itertools.chain(*(s.flowables for s in beside))]
+    rest = [KeepTogether(section.flowables) for section in after]
+    own = [] if columns else _slice_pages(content, report, pictures, width, _LARGE_COLUMNS)
+    return [*begin, _Filler(reader), reader, PageBreak(), *own, *rest]
+
+
+@dataclass(frozen=True)
+class _Section:
+    flowables: list[Flowable]
+    height: float
+    may_move: bool  # to what is left of the first page
+
+
+def _share_out(sections: list[_Section], room: float) -> tuple[list[_Section], list[_Section]]:
+    """What fits into `room`, of what may leave its place, and what comes after."""
     beside, after = [], []
     for section in sections:
-        needed = sum(_height_of(f, width, height) for f in section)
-        if needed <= left:
-            beside += section
-            left -= needed
+        if section.may_move and section.height <= room:
+            beside.append(section)
+            room -= section.height
         else:
-            after.append(KeepTogether(section))
-    if slices:
-        return [*first, *slices, *beside, _Filler(reader), reader, PageBreak(), *after]
-    slices = _slice_pages(content, pictures, width, _LARGE_COLUMNS)
-    return [*first, *beside, _Filler(reader), reader, PageBreak(), *slices, *after]
+            after.append(section)
+    return beside, after
 
 
-def _sections(content: Content, report: ScarReport, width: float, padding: float) -> list[list[Flowable]]:
-    sections = [_regions(content, report, width, padding), _section("Slice by slice", content.slices, width, padding)]
-    if content.methods:
-        title = "What intensity methods call scar on the same myocardium"
-        sections.append(_section(title, content.methods, width, padding))
-    if content.zones:
-        sections.append(_section("Infarct core and grey zone", content.zones, width, padding))
-    sections.append(_facts("How the numbers are defined", content.facts, width))
-    sections.append(_facts("Provenance", content.provenance, width))
-    return [section for section in sections if section]
-
-
-def _columns_that_fit(count: int, picture: SlicePicture, width: float, height: float) -> int | None:
-    for columns in _COLUMNS:
-        if columns == _COLUMNS[0] and count > 6:
-            continue
-        if math.ceil(count / columns) * _cell_height(picture, width, columns) <= height:
-            return columns
-    return None
+def _sections(
+    content: Content, report: ScarReport, width: float, setting: _Setting
+) -> list[tuple[bool, list[Flowable]]]:
+    """Each with whether it may fill what is left of the first page."""
+    sections = []
+    if content.corrected:
+        sections.append((True, _section("AI and corrected values", content.corrected, width, setting)))
+    if content.segments:
+        sections.append((True, _regions(content, report, width, setting)))
+    sections.append((True, _section("Slice by slice", content.slices, width, setting)))
+    if content.methods or content.zones:
+        sections.append((True, _methods(content, width, setting)))
+    sections.append((False, _facts("How the numbers are defined", content.facts, width, setting)))
+    sections.append((False, _facts("Provenance", content.provenance, width, setting)))
+    return sections
 
 
 # --- parts of the page ------------------------------------------------------------------------------------------------
@@ -157,17 +196,19 @@ def _head(content: Content, width: float) -> list[Flowable]:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
         )
     )
-    return [head, Spacer(0, 2 * mm), _note_box(content.research_use, AMBER, "#fdf3dc", width), Spacer(0, 2.5 * mm)]
+    return [
+        head,
+        Spacer(0, 2 * mm),
+        _note_box([escape(content.research_use)], AMBER, "#fdf3dc", width),
+        Spacer(0, 2.5 * mm),
+    ]
 
 
-def _findings(content: Content, width: float, padding: float) -> list[Flowable]:
+def _findings(content: Content, width: float) -> list[Flowable]:
     flowables: list[Flowable] = [_key_figures(content, width)]
     if content.summary:
         flowables += [Spacer(0, 2.5 * mm), Paragraph(escape(content.summary), _style(10.5, 13.5))]
-    flowables += [Spacer(0, 2 * mm), _doubts(content, width)]
-    if content.corrected:
-        flowables += _section("AI and corrected values", content.corrected, width, padding)
-    return flowables
+    return [*flowables, Spacer(0, 2 * mm), *_doubts(content, width)]
 
 
 def _key_figures(content: Content, width: float) -> Flowable:
@@ -191,58 +232,55 @@ def _key_figures(content: Content, width: float) -> Flowable:
     spare = (width - sum(wanted)) / len(wanted)
     band = Grid([cells], [w + spare for w in wanted])
     band.setStyle(
-        TableStyle(
-            [
-                ("BOX", (0, 0), (-1, -1), 0.6, HexColor(LINE)),
-                ("INNERGRID", (0, 0), (-1, -1), 0.6, HexColor(LINE)),
-                ("LINEABOVE", (0, 0), (0, 0), 2, HexColor(ACCENT)),
-                ("VALIGN", (0, 0), (-1, -1), "TOP"),
-                ("LEFTPADDING", (0, 0), (-1, -1), 6),
-                ("RIGHTPADDING", (0, 0), (-1, -1), 4),
-                ("TOPPADDING", (0, 0), (-1, -1), 3.5),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), 4.5),
-            ]
+        _set(
+            ("BOX", (0, 0), (-1, -1), 0.6, HexColor(LINE)),
+            ("INNERGRID", (0, 0), (-1, -1), 0.6, HexColor(LINE)),
+            ("LINEABOVE", (0, 0), (0, 0), 2, HexColor(ACCENT)),
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("LEFTPADDING", (0, 0), (-1, -1), 6),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+            ("TOPPADDING", (0, 0), (-1, -1), 3.5),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 4.5),
         )
     )
     return band
 
 
-def _doubts(content: Content, width: float) -> Flowable:
-    """Warnings and what to look at first, side by side."""
+def _doubts(content: Content, width: float) -> list[Flowable]:
+    """Warnings and what to look at first, side by side; below one another where there is much to say."""
     boxes = []
     for title, lines, none, color, paper in (
         ("Warnings", content.warnings, "None was raised by image or segmentation.", RED, "#fbe9e7"),
         ("Look at first", content.review, "No slice stands out.", ACCENT, "#eaf2f7"),
     ):
-        text = f'<font name="{BOLD}">{title}</font>'
-        for line in lines or (none,):
-            text += "<br/>" + ("•&nbsp;" if lines else "") + escape(line)
-        boxes.append((text, color if lines else LINE, paper if lines else "#f6f8f9"))
+        texts = [f'<font name="{BOLD}">{title}</font>', *(f"•&nbsp;{escape(line)}" for line in lines or ())]
+        texts += [] if lines else [none]
+        boxes.append((texts, color if lines else LINE, paper if lines else "#f6f8f9"))
     gap = 3 * mm
     half = (width - gap) / 2
-    row = Grid([[_note_box(text, color, paper, half, markup=True) for text, color, paper in boxes]], [half + gap, half])
+    row = Grid([[_note_box(*box, half) for box in boxes]], [half + gap, half])
     row.setStyle(_plain(("VALIGN", (0, 0), (-1, -1), "TOP")))
-    return row
+    if row.wrap(width, _DOUBTS_HEIGHT)[1] <= _DOUBTS_HEIGHT:
+        return [row]
+    return [_note_box(*boxes[0], width), Spacer(0, 2 * mm), _note_box(*boxes[1], width)]
 
 
-def _slice_pages(content: Content, pictures, width: float, columns: int) -> list[Flowable]:
+def _slice_pages(content: Content, report: ScarReport, pictures, width: float, columns: int) -> list[Flowable]:
     side = _picture_width(width, columns)
     cells = [_SliceCell(pictures[c.index], c, side) for c in content.captions]
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     rows[-1] += [""] * (columns - len(rows[-1]))
     grid = Grid(rows, [side + _GAP] * (columns - 1) + [side], hAlign="LEFT")
     grid.setStyle(_plain())
-    flowables = [*_heading("Slices", _legend()), grid]
+    flowables = [*_heading("Slices", _legend(report)), grid]
     if content.slices_note:
         flowables.append(Paragraph(escape(content.slices_note), _style(7, 9, SOFT)))
     return flowables
 
 
-def _regions(content: Content, report: ScarReport, width: float, padding: float) -> list[Flowable]:
-    """Bull's eyes and the table of segments; nothing where no segment was measured."""
-    if not content.segments:
-        return []
-    plot = width * 0.33
+def _regions(content: Content, report: ScarReport, width: float, setting: _Setting) -> list[Flowable]:
+    """Bull's eyes and the table of segments."""
+    plot = setting.plot_share * width
     columns = []
     for title, show in (("Scar, % of the segment", "scar_percent"), ("Transmural extent, %", "transmurality_class")):
         columns.append(
@@ -252,25 +290,57 @@ def _regions(content: Content, report: ScarReport, width: float, padding: float)
                 _Drawing(legend_figure(show), plot - 3 * mm),
             ]
         )
-    table = _grid(replace(content.segments, note=""), width * 0.34, min(padding, 0.55), size=6.3)
-    row = Grid([[*columns, table]], [plot, plot, width * 0.34])
+    table = _grid(replace(content.segments, note=""), width - 2 * plot, min(setting.padding, 0.55), size=6.3)
+    row = Grid([[*columns, table]], [plot, plot, width - 2 * plot])
     row.setStyle(_plain(("VALIGN", (0, 0), (-1, -1), "TOP")))
     note = Paragraph(escape(content.segments.note), _style(6.8, 8.6, SOFT))
     return [*_heading("AHA segments"), row, Spacer(0, 1 * mm), note]
 
 
-def _section(title: str, table: Table, width: float, padding: float) -> list[Flowable]:
-    parts = [*_heading(title), _grid(table, width, padding)]
+def _methods(content: Content, width: float, setting: _Setting) -> list[Flowable]:
+    """Threshold methods and, beside them, core and grey zone; under each what it means."""
+    small = _style(setting.small, setting.small * 1.22, SOFT)
+    words = "; ".join(f'<font name="{BOLD}">{escape(name)}</font> {escape(text)}' for name, text in content.definitions)
+    spread, definitions = Paragraph(escape(content.spread), small), Paragraph(words + ".", small)
+    gap = 6 * mm
+    half = (width - gap) / 2
+    methods, zones = content.methods, content.zones
+    if not (methods and zones):
+        title = "Intensity methods on the same myocardium" if methods else "Infarct core and grey zone"
+        return [
+            *_heading(title),
+            _grid(methods or zones, width, setting.padding),
+            Spacer(0, 0.8 * mm),
+            spread,
+            definitions,
+        ]
+    columns = [
+        [*_heading(title), _grid(table, half, setting.padding), Spacer(0, 0.8 * mm), text]
+        for title, table, text in (
+            ("Intensity methods on the same myocardium", methods, spread),
+            ("Infarct core and grey zone", zones, definitions),
+        )
+    ]
+    row = Grid([[columns[0], Spacer(0, 0), columns[1]]], [half, gap, half])
+    row.setStyle(_plain(("VALIGN", (0, 0), (-1, -1), "TOP")))
+    return [row]
+
+
+def _section(title: str, table: Table, width: float, setting: _Setting) -> list[Flowable]:
+    parts = [*_heading(title), _grid(table, width, setting.padding)]
     if table.note:
         parts += [Spacer(0, 0.8 * mm), Paragraph(escape(table.note), _style(6.6, 8.2, SOFT))]
     return parts
 
 
-def _facts(title: str, facts: tuple[tuple[str, str], ...], width: float) -> list[Flowable]:
+def _facts(title: str, facts: tuple[tuple[str, str], ...], width: float, setting: _Setting) -> list[Flowable]:
     """Name and sentence run on, in two columns of about equal length."""
     half = (width - 5 * mm) / 2
     lines = [
-        Paragraph(f'<font name="{BOLD}" color="{SOFT}">{escape(name)}</font>&nbsp; {escape(text)}', _style(6.5, 7.9))
+        Paragraph(
+            f'<font name="{BOLD}" color="{SOFT}">{escape(name)}</font>&nbsp; {escape(text)}',
+            _style(setting.small, setting.small * 1.22),
+        )
         for name, text in facts
     ]
     heights = [line.wrap(half, 1e6)[1] for line in lines]
@@ -308,10 +378,10 @@ def _heading(title: str, beside: Flowable | None = None) -> list[Flowable]:
     return [Spacer(0, 3 * mm), text, Spacer(0, 1 * mm)]
 
 
-def _legend() -> Flowable:
+def _legend(report: ScarReport) -> Flowable:
     """What is drawn over the slices, and how slices to look at first are marked."""
     items, x = [], 0.0
-    for name, sign in legend_shapes(rectangle(0, 2, 13, 7)):
+    for name, sign in legend_shapes(rectangle(0, 2, 13, 7), report):
         shape = replace(
             sign,
             commands=tuple((c[0], *(v + x if n % 2 == 0 else v for n, v in enumerate(c[1:]))) for c in sign.commands),
@@ -322,22 +392,29 @@ def _legend() -> Flowable:
     return _Drawing(Figure(x + 60, 11, tuple(items), "Legend"), x + 60)
 
 
+def _set(*commands) -> "TableStyle":
+    """With our own font even in cells that hold no text: reportlab's is not embedded."""
+    return TableStyle([("FONTNAME", (0, 0), (-1, -1), FONT), *commands])
+
+
 def _plain(*commands) -> "TableStyle":
     zero = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
-    return TableStyle([*zero, *commands])
+    return _set(*zero, *commands)
 
 
-def _note_box(text: str, color: str, paper: str, width: float, *, markup: bool = False) -> Flowable:
-    box = Grid([[Paragraph(text if markup else escape(text), _style(7.6, 10))]], [width])
+def _note_box(texts: list[str], color: str, paper: str, width: float) -> Flowable:
+    """Paragraphs (with markup) on tinted ground; breaks between them where a page ends."""
+    last = len(texts) - 1
+    box = Grid([[Paragraph(text, _style(7.6, 10))] for text in texts], [width])
     box.setStyle(
-        TableStyle(
-            [
-                ("BACKGROUND", (0, 0), (-1, -1), HexColor(paper)),
-                ("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(color)),
-                ("LEFTPADDING", (0, 0), (-1, -1), 7),
-                ("TOPPADDING", (0, 0), (-1, -1), 2.5),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
-            ]
+        _set(
+            ("BACKGROUND", (0, 0), (-1, -1), HexColor(paper)),
+            ("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(color), 0),  # with flat ends
+            ("LEFTPADDING", (0, 0), (-1, -1), 7),
+            ("TOPPADDING", (0, 0), (-1, -1), 0),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, 0), 2.5),
+            ("BOTTOMPADDING", (0, last), (-1, last), 4),
         )
     )
     return box
@@ -356,17 +433,15 @@ def _grid(table: Table, width: float, padding: float, *, size: float = 6.9) -> F
         )
     grid = Grid(cells, widths, repeatRows=1)
     grid.setStyle(
-        TableStyle(
-            [
-                ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-                ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
-                ("LINEBELOW", (0, 0), (-1, 0), 0.7, HexColor(SOFT)),
-                ("LINEBELOW", (0, 1), (-1, -1), 0.35, HexColor(LINE)),
-                ("LEFTPADDING", (0, 0), (-1, -1), 2),
-                ("RIGHTPADDING", (0, 0), (-1, -1), 3),
-                ("TOPPADDING", (0, 0), (-1, -1), padding),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), padding + 0.6),
-            ]
+        _set(
+            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+            ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
+            ("LINEBELOW", (0, 0), (-1, 0), 0.7, HexColor(SOFT)),
+            ("LINEBELOW", (0, 1), (-1, -1), 0.35, HexColor(LINE)),
+            ("LEFTPADDING", (0, 0), (-1, -1), 2),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("TOPPADDING", (0, 0), (-1, -1), padding),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), padding + 0.6),
         )
     )
     return grid
@@ -392,23 +467,14 @@ def _widths(table: Table, width: float, size: float) -> list[float]:
     spare = width - sum(wanted)
     flexible = max(column for column, numeric in enumerate(table.numeric) if not numeric)
     if spare > 0:  # a little air for every column, the rest for the last that holds words or bars
-        air = min(spare / len(wanted), 10)
+        air = spare / len(wanted) if flexible == 0 else min(spare / len(wanted), 10)
         wanted = [w + air for w in wanted]
     wanted[flexible] += width - sum(wanted)
     return wanted
 
 
-def _height_of(flowable: Flowable, width: float, height: float) -> float:
-    return flowable.wrap(width, height)[1]
-
-
 def _picture_width(width: float, columns: int) -> float:
     return (width - (columns - 1) * _GAP) / columns
-
-
-def _cell_height(picture: SlicePicture, width: float, columns: int) -> float:
-    rows, across = picture.grey.shape
-    return _picture_width(width, columns) * rows / across + _CAPTION_HEIGHT
 
 
 class _Drawing(Flowable):
@@ -441,9 +507,8 @@ class _SliceCell(Flowable):
 
     def draw(self):
         canvas, bottom = self.canv, _CAPTION_HEIGHT
-        buffer = io.BytesIO()
-        Image.fromarray(self.picture.grey).save(buffer, "PNG")
-        canvas.drawImage(ImageReader(buffer), 0, bottom, self.picture_width, self.picture_height)
+        image = ImageReader(Image.fromarray(self.picture.grey))
+        canvas.drawImage(image, 0, bottom, self.picture_width, self.picture_height)
         rows, columns = self.picture.shape
         scale = self.picture_width / columns, self.picture_height / rows
         canvas.saveState()
@@ -482,7 +547,7 @@ class _ReaderBox(Flowable):
         canvas.setFillColor(HexColor(SOFT))
         canvas.setFont(FONT, 6.8)
         canvas.drawRightString(
-            self.width - 6, top - 10.5, "Written by hand, as is who was examined: this report names no patient."
+            self.width - 6, top - 10.5, "Fill in by hand, and add the patient's identity: this report names no patient."
         )
         line = 9 * mm
         canvas.line(0, line, self.width, line)
@@ -510,7 +575,8 @@ class _ReportCanvas(Canvas):
     """Says on every page what the report is, that it is for research, and how many pages there are."""
 
     def __init__(self, *arguments, content: Content, **options):
-        super().__init__(*arguments, **options)
+        # reportlab's own first font is not embedded.
+        super().__init__(*arguments, **{**options, "initialFontName": FONT})
         self._content, self._pages = content, []
 
     def showPage(self):
