@@ -78,7 +78,12 @@ def test_cmake_configures_with_slicers_macros(tmp_path):
     command = ["cmake", "-S", str(ROOT), "-B", str(build), f"-DSlicer_DIR={slicer}", "-DBUILD_TESTING=ON"]
     done = subprocess.run([*command, f"-DSCARNET_TEST_PYTHON={sys.executable}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("ScarNetSegment.py", "scarnet/panel/presenter.py", "Resources/UI/ScarNetSegment.ui"):
+    for name in (
+        "ScarNetSegment.py",
+        "scarnet/panel/presenter.py",
+        "Resources/UI/ScarNetSegment.ui",
+        "DICOMScarNetLGEPlugin.py",
+    ):
         assert f"installs {name}" in done.stdout
     assert (build / "lib/Slicer-5.12/qt-scripted-modules/Resources/SampleData/truth.json").is_file()
     tests = subprocess.run(["ctest", "-N"], cwd=build, capture_output=True, text=True).stdout

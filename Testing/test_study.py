@@ -16,9 +16,10 @@ from scarnet.phantom.vendors import GE, SIEMENS, VENDORS
 from scarnet.phantom.zoo import ALL, Variant, named
 from scarnet.series import Reconstruction, read_lge
 from scarnet.series.listing import summary
+from scarnet.series.members import members
 from scarnet.series.names import Kind, View, kind_by_name, view_by_name
 from scarnet.series.reconstruction import from_image
-from scarnet.series.study import choose, read_study
+from scarnet.series.study import choose, load, read_study, study_of
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +74,23 @@ def test_another_stack_is_taken_when_asked_for(whole_study, hearts):
     cine = next(row["number"] for row in listed if row["kind"] == "cine")
     with pytest.raises(InputError, match="cannot be used"):
         read_lge(whole_study.path, stack=cine)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10_000), variant=st.sampled_from(["siemens-both", "slice-acquired-again", "both-named-psir"])
+)
+def test_the_order_of_files_changes_nothing(hearts, tmp_path_factory, seed, variant):
+    path = tmp_path_factory.getbasetemp() / f"order {variant}"
+    if not path.exists():
+        write_study(named(variant), path, hearts)
+    shuffled = members(path)
+    np.random.default_rng(seed).shuffle(shuffled)
+    study = study_of(shuffled)
+    again = load(study, choose(study))
+    first = read_lge(path)
+    assert again.source.content_sha256 == first.source.content_sha256 and again.warnings == first.warnings
+    assert again.source.sop_instance_uids == first.source.sop_instance_uids
 
 
 def test_a_stack_number_is_no_option_of_one_image(tmp_path):
@@ -261,6 +279,16 @@ def test_the_shipped_model_finds_the_same_scar_however_it_was_exported(name, pha
     labels = segment(series).labels
     assert expected.sum() > 500
     assert np.array_equal(scar_mask(labels), expected)
+
+
+@pytest.mark.slow
+def test_the_command_says_which_stack_it_used_and_why(phantom, hearts, tmp_path):
+    write_study(Variant("s", layout="slices", others=ALL), tmp_path / "study", {"psir": phantom})
+    result = run("segment", tmp_path / "study", "-o", tmp_path / "out", "--no-report")
+    assert result.exit_code == 0, result.output
+    assert "in the study was used (series" in result.output and "across the heart" in result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert any("in the study was used" in line for line in report["quality"]["warnings"])
 
 
 def test_every_kind_of_series_is_in_a_mixed_study():

@@ -64,10 +64,10 @@ _VIEWS = (
     ),
     (
         View.LONG_AXIS,
-        r"\blax\d*\b|long.?ax|\b[234].?(?:ch|c|chamber|kammer|kam|cav|cam|cham|rum)\w*\b|\bv?hla\b|\bvla\b|\blvot\b|\brvot\b|"
+        r"\blax\d*\b|long.?ax|\b[234].?(?:ch|c|chamber|kammer|kam|cav|cam|cham|rum)\w*\b|\bv?hla\b|\bvla\b|"
         r"lang.?achs|grand.?axe|eje.?largo|eixo.?longo|asse.?lungo|lange.?as|4腔|四腔|二腔|三腔|長軸|长轴",
     ),
-    (View.OTHER, r"axial|\bax\b|\btra\b|transv|coron|\bcor\b|sagit|\bsag\b|aorta|pulmo|\bpv\b|thorax"),
+    (View.OTHER, r"axial|\bax\b|\btra\b|transv|coron|\bcor\b|sagit|\bsag\b|aort|pulmo|\bpv\b|thorax|\b[lr]vot\b"),
 )
 
 
