@@ -343,6 +343,19 @@ def test_a_code_stream_of_another_size_is_refused_before_it_is_decoded(hearts, t
             read_lge(truth.path)
 
 
+@pytest.mark.parametrize("name", ["jpeg-2000", "jpeg-lossless", "rle"])
+def test_a_compressed_picture_that_ends_early_is_refused(name, hearts, tmp_path):
+    """Decoders that give what they have would leave half a slice empty."""
+    truth = write_study(named(name), tmp_path / "s", hearts)
+    file = sorted(p for p in truth.path.iterdir() if "lge" in p.name)[3]
+    ds = pydicom.dcmread(file)
+    frame = next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
+    ds.PixelData = pydicom.encaps.encapsulate([frame[: len(frame) // 4 * 2]])
+    ds.save_as(file)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_lge(truth.path)
+
+
 def tree(folder):
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
 

@@ -198,6 +198,9 @@ def test_the_image_itself_shows_its_reconstruction(hearts):
     assert from_image(magnitude) == (Reconstruction.MAGNITUDE, 0)
     assert from_image(psir + 2900)[0] == Reconstruction.UNKNOWN  # an offset that nobody uses
     assert from_image(magnitude + 2048)[0] == Reconstruction.UNKNOWN  # nothing below its air: no sign to be seen
+    masked = np.where(np.hypot(*np.mgrid[-56:56, -56:56]) > 50, 0, psir + 2048)  # corners set to 0 on the scanner
+    assert from_image(masked)[0] != Reconstruction.MAGNITUDE
+    assert from_image(np.zeros_like(psir))[0] == Reconstruction.UNKNOWN
     flat = np.random.default_rng(0).uniform(100, 200, psir.shape)
     assert from_image(flat)[0] == Reconstruction.UNKNOWN
 

@@ -62,6 +62,8 @@ def from_image(image: np.ndarray) -> tuple[Reconstruction, int]:
     if image.min() < 0:
         return Reconstruction.PSIR, 0
     air = _air(image)
+    if air.size == 0:
+        return Reconstruction.UNKNOWN, 0
     top = float(np.percentile(image, 99))
     center = float(np.median(air))
     deviation = 1.4826 * float(np.median(np.abs(air - center)))
@@ -87,7 +89,9 @@ def _air(image: np.ndarray) -> np.ndarray:
         return image.astype(float).ravel()
     blocks = image[:, :rows, :columns].astype(float).reshape(len(image), rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
     blocks = blocks.transpose(0, 1, 3, 2, 4).reshape(-1, BLOCK * BLOCK)
-    quietest = np.argsort(blocks.std(axis=1))[: max(int(AIR_SHARE * len(blocks)), 1)]
+    spread = blocks.std(axis=1)
+    blocks, spread = blocks[spread > 0], spread[spread > 0]  # what was masked to one value shows nothing
+    quietest = np.argsort(spread)[: max(int(AIR_SHARE * len(blocks)), 1)]
     return blocks[quietest].ravel()
 
 
