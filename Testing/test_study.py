@@ -106,10 +106,17 @@ def test_a_late_repeat_is_taken_before_an_early_one(hearts, tmp_path):
     assert times == [(300, 300), (330, 330), (360, 360)] and choose(study) == 0
 
 
-def test_a_single_file_is_no_stack_and_its_folder_is(whole_study):
-    file = next(p for p in sorted(whole_study.path.iterdir()) if "lge_" in p.name)
+def test_a_single_file_stands_for_the_stack_it_belongs_to(whole_study, hearts, tmp_path):
+    files = sorted(p for p in whole_study.path.iterdir() if "lge_" in p.name)
+    chosen = {read_lge(file).reconstruction.value for file in files}
+    assert chosen == {"psir", "magnitude"}
+    assert np.array_equal(read_lge(files[-1]).image, hearts["psir"].series.image)
+    long_axis = next(p for p in whole_study.path.iterdir() if "0lax_" in p.name)
+    with pytest.raises(InputError, match="chosen cannot be used"):
+        read_lge(long_axis)
+    (tmp_path / "alone").write_bytes(files[0].read_bytes())
     with pytest.raises(InputError, match="1 slice only"):
-        read_lge(file)
+        read_lge(tmp_path / "alone")
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,7 +14,7 @@ from scarnet.series.members import Member
 from scarnet.series.quiet import quiet
 from scarnet.series.reconstruction import from_tags
 from scarnet.series.stacks import ORIENTATION_TOLERANCE, SAME_POSITION_MM
-from scarnet.series.study import choose, load, read_study
+from scarnet.series.study import Study, choose, load, read_study, study_of
 
 
 def is_dicom(path: Path) -> bool:
@@ -27,12 +27,25 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_dicom(path: Path, *, stack: int | None = None) -> LgeSeries:
-    """The best short-axis LGE stack of a folder, file, DICOMDIR or archive, or stack number `stack` (from 1) of its list.
+    """The best short-axis LGE stack of a folder, DICOMDIR or archive, or stack number `stack` (from 1) of its list.
 
-    Raises InputError, without patient data in its text, when there is none or it cannot be used.
+    Of one image file: the stack that it belongs to, among the files beside it. Raises InputError, without patient data in
+    its text, when there is none or it cannot be used.
     """
     study = read_study(path)
+    if path.is_file() and sum(len(found.slices) for found, _ in study.stacks) == 1:
+        study = study_of([Member(file) for file in sorted(path.parent.iterdir()) if file.is_file()])
+        if stack is None:
+            stack = _number_with(study, path)
     return load(study, choose(study, stack), name=path.name)
+
+
+def _number_with(study: Study, file: Path) -> int | None:
+    """Number (from 1) of the stack that holds an image file."""
+    for number, (stack, _) in enumerate(study.stacks, 1):
+        if any(picture.member.path == file for picture in stack.slices):
+            return number
+    return None
 
 
 def with_dicom_files(series: LgeSeries, files: list[Path]) -> LgeSeries:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scarnet.errors import InputError, UsageError
 from scarnet.series.assemble import assemble
+from scarnet.series.checks import MINIMUM_SLICES
 from scarnet.series.header import ImageHeader, Unusable, read_headers
 from scarnet.series.judge import FULL_STACK, Verdict, judge, ranked, with_reconstruction
 from scarnet.series.lge import LgeSeries, Reconstruction
@@ -95,9 +96,9 @@ def choose(study: Study, number: int | None = None) -> int:
     if number is not None:
         if not 1 <= number <= len(study.stacks):
             raise UsageError(f"There is no stack {number}; 'scarnet series list' shows 1 to {len(study.stacks)}.")
-        verdict = study.stacks[number - 1][1]
-        if not verdict.usable and (len(study.stacks[number - 1][0].slices) < 2 or verdict.kind == Kind.CINE):
-            raise InputError(f"Stack {number} cannot be used: {verdict.reason}.")
+        stack, verdict = study.stacks[number - 1]
+        if len(stack.slices) < MINIMUM_SLICES or verdict.kind == Kind.CINE:
+            raise InputError(f"The stack chosen cannot be used: {verdict.reason}; choose another short-axis stack.")
         return number - 1
     usable = study.usable
     if not usable:
