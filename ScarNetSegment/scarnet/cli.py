@@ -372,6 +372,68 @@ def evaluate(
     typer.echo(json.dumps(summary, indent=2))
 
 
+@app.command("cross-validate")
+def cross_validate(
+    data: Annotated[Path, typer.Argument(help="Folder of labelled patients with cases.csv, as for train.")],
+    output: Output,
+    cine: Annotated[Path, typer.Option(help="Folder of cine anatomy that the networks start from.")],
+    final: Annotated[
+        Optional[Path], typer.Option(help="Also train a model of all patients, into this folder, with these figures.")
+    ] = None,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Also change left-out patients as other scanners would; see stress.csv.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Name of the final model.")] = "compact-emidec",
+    model_version: Annotated[str, typer.Option(help="Its version.")] = "3",
+    licence: Annotated[str, typer.Option(help="Licence of its weights, which the data may dictate.")] = "",
+    citation: Annotated[str, typer.Option(help="What users of its weights should cite.")] = "",
+    remarks: Annotated[str, typer.Option(help="What else its card should say of the figures.")] = "",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    precision: Annotated[
+        Optional[str], typer.Option(help="32-true where the processor knows no bfloat16; default: the recipe's.")
+    ] = None,
+) -> None:
+    """Judge the recipe of the shipped model on every patient by a model that has not seen it, and make that model.
+
+    What is there already in the output folder is not made again: after an interruption, or with --stress or --final added,
+    run the same command again.
+    """
+    from scarnet.export.outputs import check_writable
+
+    check_writable(output)
+    try:
+        from scarnet.evaluation import cross_validation as cv
+        from scarnet.training.recipe import Recipe, trained_on_patients
+    except ImportError as error:
+        raise UsageError(
+            f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training]."
+        ) from None
+    from scarnet.export.tables import write_csv
+
+    recipe = Recipe().on(accelerator, precision)
+    predictions = cv.predict_all_folds(data, output, recipe=recipe, cine=cine, on_step=typer.echo)
+    cases, slices, chosen = cv.judge(predictions)
+    summary = cv.write_results(output, cases, slices, chosen)
+    typer.echo(json.dumps(summary, indent=2))
+    if stress:
+        rows = cv.predict_stressed(data, output, chosen["decision"], on_step=typer.echo)
+        write_csv(output / "stress.csv", rows)
+    if final is not None:
+        folder = trained_on_patients(
+            recipe,
+            data,
+            final,
+            cine=cine,
+            start=output / "models" / "start",
+            name=name,
+            version=model_version,
+            licence=licence,
+            citation=citation,
+        )
+        cv.finish_card(folder, summary, remarks=remarks)
+        typer.echo(f"Model written to {folder}")
+
+
 @models_app.command("list")
 def models_list() -> None:
     """Every model that is there, shipped or added."""

@@ -60,6 +60,7 @@ def read_result(folder: Path) -> ScarSegmentation:
         model=facts["model"],
         parameters=facts["parameters"],
         warnings=tuple(facts["warnings"]),
+        percent_lv_interval=None if facts["percent_lv_interval"] is None else tuple(facts["percent_lv_interval"]),
     )
 
 
@@ -74,6 +75,7 @@ def _write_result(folder: Path, segmentation: ScarSegmentation) -> None:
         "model": segmentation.model,
         "parameters": segmentation.parameters,
         "warnings": list(segmentation.warnings),
+        "percent_lv_interval": segmentation.percent_lv_interval,
     }
     (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     part.rename(folder / "result")

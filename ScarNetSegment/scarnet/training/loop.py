@@ -24,6 +24,7 @@ class RunParameters:
     seed: int = 1
     accelerator: str = "auto"
     devices: int | str = "auto"
+    precision: str = "32-true"  # Lightning's; "bf16-mixed" is a third faster on processors that know bfloat16
 
     @property
     def total_steps(self) -> int:
@@ -72,6 +73,7 @@ def run(
         max_epochs=parameters.epochs,
         accelerator=parameters.accelerator,
         devices=parameters.devices,
+        precision=parameters.precision,
         gradient_clip_val=1.0,
         callbacks=[checkpoint, EMAWeightAveraging(decay=parameters.ema_decay), EpochMetrics(folder / "metrics.csv")]
         + ([RichProgressBar()] if progress else []),
