@@ -378,7 +378,10 @@ def cross_validate(
     output: Output,
     cine: Annotated[Path, typer.Option(help="Folder of cine anatomy that the networks start from.")],
     final: Annotated[
-        Optional[Path], typer.Option(help="Also train a model of all patients, into this folder, with these figures.")
+        Optional[Path],
+        typer.Option(
+            help="Also train models of all patients, into folders NAME and lv-finder in here, with these figures."
+        ),
     ] = None,
     stress: Annotated[
         bool, typer.Option("--stress", help="Also change left-out patients as other scanners would; see stress.csv.")
@@ -403,35 +406,27 @@ def cross_validate(
     check_writable(output)
     try:
         from scarnet.evaluation import cross_validation as cv
-        from scarnet.training.recipe import Recipe, trained_on_patients
+        from scarnet.training.recipe import Recipe, Workshop
     except ImportError as error:
         raise UsageError(
             f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training]."
         ) from None
     from scarnet.export.tables import write_csv
 
-    recipe = Recipe().on(accelerator, precision)
-    predictions = cv.predict_all_folds(data, output, recipe=recipe, cine=cine, on_step=typer.echo)
+    workshop = Workshop(
+        Recipe().on(accelerator, precision), data, cine, output / "models", licence=licence, citation=citation
+    )
+    predictions = cv.predict_all_folds(workshop, output / "predictions", on_step=typer.echo)
     cases, slices, chosen = cv.judge(predictions)
     summary = cv.write_results(output, cases, slices, chosen)
     typer.echo(json.dumps(summary, indent=2))
     if stress:
-        rows = cv.predict_stressed(data, output, chosen["decision"], on_step=typer.echo)
-        write_csv(output / "stress.csv", rows)
+        write_csv(output / "stress.csv", cv.predict_stressed(workshop, chosen["decision"], on_step=typer.echo))
     if final is not None:
-        folder = trained_on_patients(
-            recipe,
-            data,
-            final,
-            cine=cine,
-            start=output / "models" / "start",
-            name=name,
-            version=model_version,
-            licence=licence,
-            citation=citation,
-        )
+        finder = workshop.finder(None, final / "lv-finder", version=model_version)
+        folder = workshop.segmenter(None, final / name, name=name, version=model_version)
         cv.finish_card(folder, summary, remarks=remarks)
-        typer.echo(f"Model written to {folder}")
+        typer.echo(f"Models written to {folder} and {finder}")
 
 
 @models_app.command("list")

@@ -26,7 +26,7 @@ from scarnet.segmentation.cleaning import slice_doubt, slice_error
 from scarnet.segmentation.interval import calibrate, percent_lv_interval
 from scarnet.segmentation.segment import labels_of
 from scarnet.training.data import list_cases, read_case
-from scarnet.training.recipe import Recipe, trained_on_patients, trained_start
+from scarnet.training.recipe import Workshop
 
 HOW = (
     "scarnet cross-validate: each patient by a model of the same recipe trained on the other folds, from the full field of "
@@ -41,51 +41,34 @@ FALSE_ALARM_PERCENT_LV = 1.0
 
 
 def predict_all_folds(
-    data: Path,
-    output: Path,
-    *,
-    recipe: Recipe,
-    cine: Path,
-    progress: bool = True,
-    on_step: Callable[[str], None] = lambda text: None,
+    workshop: Workshop, output: Path, *, on_step: Callable[[str], None] = lambda text: None
 ) -> list[Prediction]:
-    """Train what is missing in `output/models`, predict what is missing in `output/predictions`; can be interrupted."""
-    output, cases = Path(output), list_cases(data)
+    """Train what is missing in the workshop, predict what is missing in `output`; can be interrupted and called again."""
+    output, cases = Path(output), list_cases(workshop.data)
     folds = sorted({case.fold for case in cases})
-    start = trained_start(recipe, cine, output / "models" / "start", progress=progress)
     for fold in folds:
-        model = trained_on_patients(
-            recipe,
-            data,
-            output / "models" / f"without-fold-{fold}",
-            cine=cine,
-            start=start,
-            folds=[other for other in folds if other != fold],
-            progress=progress,
-        )
-        on_step(f"Model without fold {fold} is there")
+        model, finder = workshop.without_fold(fold, folds)
+        on_step(f"The models without fold {fold} are there")
         for case in (case for case in cases if case.fold == fold):
-            path = output / "predictions" / f"{case.name}.npz"
+            path = output / f"{case.name}.npz"
             if not path.is_file():
-                store.save(store.predict_case(case, model), path)
-    return [store.load(output / "predictions" / f"{case.name}.npz") for case in cases]
+                store.save(store.predict_case(case, model, finder), path)
+    return [store.load(output / f"{case.name}.npz") for case in cases]
 
 
-def predict_stressed(
-    data: Path, output: Path, decision: dict, *, every: int = 3, on_step=lambda text: None
-) -> list[dict]:
+def predict_stressed(workshop: Workshop, decision: dict, *, every: int = 3, on_step=lambda text: None) -> list[dict]:
     """Left-out patients, every `every`-th, under each change of `stress`: one row per change.
 
-    `output` is where `predict_all_folds` has left its models; `decision` as `judge` chose it from all patients.
+    `decision` as `judge` chose it from all patients.
     """
     rows = []
-    cases = list_cases(data)[::every]
+    cases = list_cases(workshop.data)
+    folds = sorted({case.fold for case in cases})
     for name, change in CHANGES.items():
         found = []
-        for case in cases:
+        for case in cases[::every]:
             series, truth = change(read_case(case))
-            model = Path(output) / "models" / f"without-fold-{case.fold}"
-            prediction = store.predict_case(case, model, series=series, truth=truth)
+            prediction = store.predict_case(case, *workshop.without_fold(case.fold, folds), series=series, truth=truth)
             labels = labels_of(prediction.probabilities.astype(np.float32), prediction.geometry, decision)
             found.append(compare(labels, prediction.truth, prediction.geometry) | {"error": prediction.error})
         rows.append({"change": name, **_short(found)})

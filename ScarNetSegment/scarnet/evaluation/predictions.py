@@ -28,12 +28,14 @@ class Prediction:
     error: str  # why nothing was found, or ""
 
 
-def predict_case(case: CaseFile, model: Path, *, device: str = "cpu", series=None, truth=None) -> Prediction:
+def predict_case(
+    case: CaseFile, model: Path, finder: Path, *, device: str = "cpu", series=None, truth=None
+) -> Prediction:
     """From the full field of view: LV finding and cropping included. A ventricle that is not found is all background."""
     if series is None:
         series, truth = read_case(case)
     try:
-        probabilities, error = segment(series, model=model, device=device).probabilities, ""
+        probabilities, error = segment(series, model=model, finder=finder, device=device).probabilities, ""
     except InputError as problem:
         probabilities, error = np.zeros((5, *truth.shape), np.float16), str(problem)
         probabilities[0] = 1

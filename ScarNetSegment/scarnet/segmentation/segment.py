@@ -29,6 +29,7 @@ def segment(
     series: LgeSeries,
     *,
     model: str | Path = "default",
+    finder: str | Path = "default",
     device: str = "auto",
     lv_center_lps_mm: np.ndarray | None = None,
     test_time_flips: bool | None = None,
@@ -37,7 +38,7 @@ def segment(
 ) -> ScarSegmentation:
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
-    `model`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
+    `model`, `finder`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
     `test_time_flips`: average over all eight in-plane orientations; None: as the model's card says. `on_progress` is
     called after, `is_cancelled` asked before every slice. Raises InputError when no LV is found, ModelError for a model
     that cannot be used, Cancelled, MemoryError when the device is too small.
@@ -50,7 +51,7 @@ def segment(
     center = lv_center_lps_mm
     if center is None:
         report(0, slices, "Finding the left ventricle")
-        center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
+        center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
     grid = CropGrid(series.geometry, center, network.card.input["side"], network.card.input["pixel_mm"])
@@ -59,7 +60,7 @@ def segment(
         better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
         if better is None or attempt == ATTEMPTS:
             break
-        grid = better
+        grid, report = better, _saying_again(on_progress)
     center = grid.center_lps_mm
     muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
     if muscle_ml < MINIMUM_MYOCARDIUM_ML:
@@ -67,7 +68,8 @@ def segment(
             "No left-ventricular myocardium was found around the LV centre: check that this is a short-axis LGE stack, "
             "or give a point inside the ventricle (LV centre, --lv-center)."
         )
-    report(slices, slices, "Segmented")
+    if on_progress is not None:
+        on_progress(slices, slices, "Segmented")
     return ScarSegmentation(
         labels=labels,
         probabilities=probabilities.astype(np.float16),
@@ -84,6 +86,13 @@ def segment(
         },
         warnings=_warnings(series, grid, labels),
     )
+
+
+def _saying_again(on_progress: ProgressCallback | None) -> ProgressCallback:
+    """Progress of a second round about the ventricle that the first has found."""
+    if on_progress is None:
+        return lambda done, total, text: None
+    return lambda done, total, text: on_progress(done, total, f"Crop laid anew: {text[:1].lower()}{text[1:]}")
 
 
 def _label(

@@ -25,21 +25,21 @@ BEND_POINTS, FIELD_POINTS = 6, 3
 class Strength:
     """How far samples are changed; shares are probabilities."""
 
-    log_scale: tuple[float, float] = (-0.17, 0.30)  # isotropic, e ** uniform; below 0 the heart is enlarged
+    log_scale: tuple[float, float] = (-0.15, 0.20)  # isotropic, e ** uniform; below 0 the heart is enlarged
     log_stretch: float = 0.08  # one axis against the other: spacings are nominal
-    bend_share: float = 0.35
-    bend_pixels: float = 1.8  # standard deviation of a control point
-    blur_share: float = 0.15
-    coarse_share: float = 0.15  # acquired at as little as half the resolution
-    noise_share: float = 0.35
-    noise: float = 0.12  # in standard deviations of the crop
-    field_share: float = 0.35
-    field: float = 0.5  # log of gain, from one end to the other
-    gamma_share: float = 0.5
-    log_gamma: float = 0.5
-    blood_share: float = 0.2
+    bend_share: float = 0.25
+    bend_pixels: float = 1.5  # standard deviation of a control point
+    blur_share: float = 0.10
+    coarse_share: float = 0.10  # acquired at as little as half the resolution
+    noise_share: float = 0.25
+    noise: float = 0.10  # in standard deviations of the crop
+    field_share: float = 0.25
+    field: float = 0.4  # log of gain, from one end to the other
+    gamma_share: float = 0.35
+    log_gamma: float = 0.4
+    blood_share: float = 0.10
     blood: float = (
-        0.7  # standard deviations that the cavity is made darker or brighter: early, late and dark-blood images
+        0.5  # standard deviations that the cavity is made darker or brighter: early, late and dark-blood images
     )
 
 

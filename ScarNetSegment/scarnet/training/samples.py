@@ -9,6 +9,7 @@ from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.training.augment import OUTSIDE, Strength, other_intensities, placed
 from scarnet.training.data import PreparedCase
 from scarnet.training.synthetic import (
+    CINE_SYNTHETIC_SHARE,
     FAINTER_SHARE,
     SYNTHETIC_SHARE,
     Wall,
@@ -21,9 +22,9 @@ from scarnet.training.synthetic import (
 #: Share of samples drawn among slices with scar alone, beyond those that chance brings.
 SCAR_SHARE = 0.15
 #: Share of samples from cine hearts, where there are patients as well.
-CINE_SHARE = 0.12
+CINE_SHARE = 0.05
 #: Share of samples that show no heart at all, so that slices beyond apex and base stay empty.
-OFF_HEART_SHARE = 0.04
+OFF_HEART_SHARE = 0.03
 #: Share of samples whose neighbours are the slice itself, as at the ends of a stack and in stacks of one slice.
 ALONE_SHARE = 0.05
 #: Farthest that a sample's centre lies from the LV's, mm. In use the crop is centred anew on what was found in it.
@@ -120,7 +121,7 @@ class LgeSlices(Batched):
         elif rng.random() < FAINTER_SHARE:
             part = with_fainter_scar(part, near, rng)
         part_labels = near[self.in_slices // 2]
-        if rng.random() < (2 * SYNTHETIC_SHARE if is_cine else SYNTHETIC_SHARE):
+        if rng.random() < (CINE_SYNTHETIC_SHARE if is_cine else SYNTHETIC_SHARE):
             part, part_labels = with_synthetic_scar(part, near, [self._wall(case, n) for n in beside], rng)
         plane, target = plane.copy(), labels[k].copy()
         plane[(slice(None), *box)], target[box] = part, part_labels

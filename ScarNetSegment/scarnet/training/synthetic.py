@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from scarnet.conventions import Label, myocardium_mask
 
-#: Shares of samples.
-SYNTHETIC_SHARE, FAINTER_SHARE = 0.25, 0.15
+#: Shares of samples; cine hearts have no infarct of their own.
+SYNTHETIC_SHARE, FAINTER_SHARE = 0.15, 0.10
+CINE_SYNTHETIC_SHARE = 0.5
 #: Fewer pixels of cavity or muscle give no wall to draw in.
 MINIMUM_CAVITY, MINIMUM_MUSCLE = 25, 60
 

@@ -107,7 +107,7 @@ def train_scarnet(
             "loss": loss,
             "encoder": encoder,
             "started_from": before,
-            "cine_volumes": 0 if cine is None else len(samples.cases) - len(cases),
+            "cine_volumes": sum(samples.is_cine),
             "synthetic_scar": synthetic,
         },
         files={},
@@ -125,6 +125,7 @@ def train_finder(
     version: str = "1",
     folds: list[int] | None = None,
     cine: Path | None = None,
+    start: str | Path | None = None,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -132,7 +133,7 @@ def train_finder(
 ) -> Path:
     """Train the network that finds the LV, on LGE patients, on a folder of cine anatomy, or on both.
 
-    Without patients (`data` None) cine hearts are lit as LGE.
+    Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from.
     """
     config = FinderConfig()
     cases = _chosen(data, folds) if data is not None else []
@@ -145,6 +146,7 @@ def train_finder(
         hearts = hearts * LGE_REPEATS + prepare_cine(cine, config.pixel_mm)
     samples = WholeSlices(hearts, pixel_mm=config.pixel_mm, seed=run_parameters.seed, synthetic=not cases)
     module = FinderTraining(config, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps)
+    before = None if start is None else _go_on_from(module.network, start, kind="finder")
     module.network.load_state_dict(run(module, samples, Path(output) / "run", run_parameters, progress=progress))
     card = ModelCard(
         name=name,
@@ -154,7 +156,10 @@ def train_finder(
         classes=["left ventricle"],
         input={"pixel_mm": config.pixel_mm, "normalisation": NORMALISATION.replace("crop", "slice")},
         training=_facts(cases, folds, run_parameters, started)
-        | {"cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases)},
+        | {
+            "cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases),
+            "started_from": before,
+        },
         files={},
         licence=licence,
         citation=citation,
@@ -202,9 +207,9 @@ def _start_from(encoder: torch.nn.Module, name: str) -> None:
     load_medsam_encoder(encoder, find_model(name, kind="encoder") / WEIGHTS_NAME)
 
 
-def _go_on_from(network: torch.nn.Module, start: str | Path) -> dict:
+def _go_on_from(network: torch.nn.Module, start: str | Path, *, kind: str = "scarnet") -> dict:
     """Fill `network` from a model; what is known of that model's own training. Raises ModelError unless all fits."""
-    folder = find_model(start)
+    folder = find_model(start, kind=kind)
     card = verify(folder)
     load_weights(network, folder / WEIGHTS_NAME)
     return {"name": card.name, "version": card.version, "sha256": card.sha256, "training": card.training}
