@@ -17,6 +17,7 @@ from scarnet.evaluation.decisions import Candidates, choose, tabulate
 from scarnet.evaluation.overlap import compare, hausdorff_mm
 from scarnet.evaluation.predictions import Prediction, load, save
 from scarnet.network import find_model, read_card
+from scarnet.segmentation.doubt import FEATURES, fit, slice_features, slice_scar_doubt
 from scarnet.segmentation.interval import calibrate, percent_lv_interval
 from scarnet.segmentation.segment import labels_of
 from scarnet.series import StackGeometry
@@ -117,8 +118,35 @@ def test_the_interval_holds_at_least_its_level_of_the_patients_it_was_made_of(se
     assert np.mean(held) >= 0.88  # ranks of either side are whole patients
 
 
-def test_a_model_without_calibration_states_no_interval():
+def test_a_model_without_calibration_states_no_interval_and_no_doubt():
     assert percent_lv_interval(12.0, {}) is None
+    p = prediction("a", heart(60))
+    assert slice_scar_doubt(p.probabilities.astype(np.float32), p.truth, 2.25, {}) is None
+
+
+def test_doubt_finds_the_weights_that_made_the_errors_and_means_their_share():
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 1, (4000, len(FEATURES))) * [1, 0.3, 1, 2, 1, 0.2] + [0, 1, 0, 3, 0, 0]
+    weights = np.array([1.0, -3.0, 0.0, 0.5, 0.0, 2.0])
+    poor = rng.random(4000) < 1 / (1 + np.exp(-(features @ weights + 1.0)))
+    found = fit(features, poor)
+    assert np.allclose(found["weights"], weights, atol=0.4) and found["intercept"] == pytest.approx(1.0, abs=0.4)
+    doubt = 1 / (1 + np.exp(-(features @ found["weights"] + found["intercept"])))
+    assert doubt.mean() == pytest.approx(poor.mean(), abs=0.01)
+
+
+def test_features_of_a_slice_by_hand_do_not_depend_on_the_size_of_pixels():
+    p = prediction("a", heart(120))
+    probabilities, labels = p.probabilities.astype(np.float32), p.truth
+    features = slice_features(probabilities, labels, 2.25)
+    k = 2
+    drawn, expected = (labels[k] >= 3).sum(), probabilities[3:, k].sum()
+    inside = (probabilities[3:, k] * (labels[k] >= 3)).sum()
+    assert features[k, 0] == 1 and features[0, 0] == features[0, 1] == 0
+    assert features[k, 1] == pytest.approx(2 * inside / (drawn + expected), rel=1e-3)
+    assert features[k, 2] == pytest.approx(np.log1p(drawn * 2.25 / 100))
+    finer = slice_features(probabilities.repeat(2, 2).repeat(2, 3), labels.repeat(2, 1).repeat(2, 2), 2.25 / 4)
+    assert np.allclose(finer, features, rtol=1e-3)
 
 
 def test_sums_over_regions_equal_what_the_labels_themselves_give():
@@ -221,7 +249,7 @@ def test_the_cards_figures_follow_from_the_table_of_patients():
 def test_the_shipped_thresholds_and_interval_are_those_of_cross_validation():
     card = read_card(find_model())
     summary = json.loads((TABLE / "summary.json").read_text(encoding="utf-8"))
-    assert card.decision == summary["decision"] and card.interval == summary["interval"]
+    assert all(getattr(card, name) == summary[name] for name in ("decision", "interval", "doubt"))
     predicted, truth = (
         np.array([row[f"scar_{which}_percent_lv"] for row in published()]) for which in ("predicted", "truth")
     )

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: networks 
 
 from scarnet.errors import ModelError, UsageError  # noqa: E402
 from scarnet.network import find_model, list_models, load_network, read_card, verify  # noqa: E402
+from scarnet.network.blocks import ScarAttention  # noqa: E402
 from scarnet.network.build import load_weights, save_weights  # noqa: E402
 from scarnet.network.config import PRESETS, VIT_B, EncoderConfig, FinderConfig, ScarNetConfig, preset  # noqa: E402
 from scarnet.network.encoder import SamImageEncoder, load_medsam_encoder  # noqa: E402
@@ -130,6 +131,18 @@ def test_switches_take_parts_away():
         ScarNet(replace(PRESETS["tiny"], in_slices=2))
     with pytest.raises(UsageError, match="compact"):
         preset("huge")
+
+
+def test_scar_attention_can_be_kept_to_coarse_blocks():
+    def attends(block):
+        return any(isinstance(module, ScarAttention) for module in block.modules())
+
+    everywhere, coarse = ScarNet(replace(PRESETS["compact"], scar_attention_stride=1)), ScarNet(PRESETS["compact"])
+    for network, expected in ((everywhere, [True] * 4), (coarse, [False, False, True, True])):
+        assert [attends(block) for block in network.unet_branch.down] == expected
+        assert [attends(block) for block in network.unet_branch.merge] == expected[::-1]
+        assert attends(network.unet_branch.center) and attends(network.encoder_branch.decoder[0])
+        assert attends(network.encoder_branch.attention) == expected[0]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -23,6 +23,7 @@ from scarnet.export.tables import write_csv
 from scarnet.files import replacing
 from scarnet.network.registry import CARD_NAME, read_card
 from scarnet.segmentation.cleaning import slice_doubt, slice_error
+from scarnet.segmentation.doubt import POOR_SCAR_DICE, fit, slice_features, slice_scar_doubt
 from scarnet.segmentation.interval import calibrate, percent_lv_interval
 from scarnet.segmentation.segment import labels_of
 from scarnet.training.data import list_cases, read_case
@@ -34,8 +35,6 @@ HOW = (
     "left to test it on. Dice over the whole volume, 1 where both are empty; scar is labels 3 and 4; a patient is "
     "pathological when the expert drew scar; percent of LV is scar over muscle; mean_95 is a bootstrap over patients."
 )
-#: A slice whose scar overlaps the expert's by less counts as an error that doubt should have pointed at.
-POOR_SCAR_DICE = 0.5
 #: A scar-free patient with less scar than this, percent of LV, is no false alarm.
 FALSE_ALARM_PERCENT_LV = 1.0
 
@@ -95,20 +94,23 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
     table = tabulate(predictions)
     folds = sorted({p.fold for p in predictions})
     decided = {fold: choose([p for p in predictions if p.fold != fold], table) for fold in folds}
+    labels = {p.case: labels_of(p.probabilities.astype(np.float32), p.geometry, decided[p.fold]) for p in predictions}
+    features, poor = zip(*(_doubt_samples(p, labels[p.case]) for p in predictions), strict=True)
     cases, slices = [], []
     for prediction in predictions:
-        probabilities = prediction.probabilities.astype(np.float32)
-        labels = labels_of(probabilities, prediction.geometry, decided[prediction.fold])
+        found, fold = labels[prediction.case], prediction.fold
         cases.append(
             {
                 "case": prediction.case,
                 "group": prediction.group,
-                "fold": prediction.fold,
-                **compare(labels, prediction.truth, prediction.geometry),
+                "fold": fold,
+                **compare(found, prediction.truth, prediction.geometry),
                 "error": prediction.error,
             }
         )
-        slices += slice_rows(prediction, probabilities, labels)
+        others = [n for n, p in enumerate(predictions) if p.fold != fold]
+        calibration = fit(np.concatenate([features[n] for n in others]), np.concatenate([poor[n] for n in others]))
+        slices += slice_rows(prediction, found, calibration)
     percents = {fold: _percents([row for row in cases if row["fold"] != fold]) for fold in folds}
     for row in cases:
         calibration = calibrate(*percents[row["fold"]])
@@ -118,24 +120,35 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
     chosen = {
         "decision": choose(predictions, table),
         "interval": calibrate(*_percents(cases)),
+        "doubt": fit(np.concatenate(features), np.concatenate(poor)),
         "decision_by_fold": {str(fold): decision for fold, decision in decided.items()},
     }
     return cases, slices, chosen
+
+
+def _doubt_samples(prediction: Prediction, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features, and whether scar is poor, of the slices in which a ventricle was found."""
+    features = slice_features(prediction.probabilities.astype(np.float32), labels, prediction.geometry.pixel_area_mm2)
+    overlap = [dice(scar_mask(a), scar_mask(b)) for a, b in zip(labels, prediction.truth, strict=True)]
+    found = labels.any(axis=(1, 2))
+    return features[found], (np.array(overlap) < POOR_SCAR_DICE)[found]
 
 
 def _percents(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.array([row[f"scar_{which}_percent_lv"] for row in rows]) for which in ("predicted", "truth"))
 
 
-def slice_rows(prediction: Prediction, probabilities: np.ndarray, labels: np.ndarray) -> list[dict]:
+def slice_rows(prediction: Prediction, labels: np.ndarray, calibration: dict) -> list[dict]:
     """One row per slice that holds a ventricle, drawn or found."""
-    truth = prediction.truth
+    truth, probabilities = prediction.truth, prediction.probabilities.astype(np.float32)
+    scar_doubt = slice_scar_doubt(probabilities, labels, prediction.geometry.pixel_area_mm2, calibration)
     doubt, error = slice_doubt(probabilities, labels), slice_error(labels, truth)
     return [
         {
             "case": prediction.case,
             "slice": k,
             "doubt": float(doubt[k]),
+            "scar_doubt": float(scar_doubt[k]),
             "error": float(error[k]),
             "myocardium_dice": dice(myocardium_mask(labels[k]), myocardium_mask(truth[k])),
             "scar_dice": dice(scar_mask(labels[k]), scar_mask(truth[k])),
@@ -198,11 +211,14 @@ def _summary(rows: list[dict]) -> dict:
 
 def summarise_slices(rows: list[dict]) -> dict:
     """Whether doubt points at slices whose scar the model got wrong."""
-    doubt, poor = np.array([r["doubt"] for r in rows]), np.array([r["scar_dice"] < POOR_SCAR_DICE for r in rows])
+    doubt, scar_doubt = (np.array([r[name] for r in rows]) for name in ("doubt", "scar_doubt"))
+    poor = np.array([r["scar_dice"] < POOR_SCAR_DICE for r in rows])
     return {
         "slices": len(rows),
         "poor_scar": int(poor.sum()),
-        "auroc_poor_scar": _number(auroc(doubt, poor)),
+        "auroc_poor_scar_by_scar_doubt": _number(auroc(scar_doubt, poor)),
+        "auroc_poor_scar_by_doubt": _number(auroc(doubt, poor)),
+        "mean_scar_doubt": _number(float(scar_doubt.mean())),
     }
 
 
@@ -225,7 +241,7 @@ def finish_card(folder: Path, summary: dict, *, remarks: str) -> None:
     card = read_card(folder)
     groups = {name: summary[name] for name in ("all", "pathological", "normal") if name in summary}
     figures = {"five-fold cross-validation": groups | {"slices": summary["slices"]}, "how": HOW, "remarks": remarks}
-    card = replace(card, decision=summary["decision"], interval=summary["interval"], figures=figures)
+    card = replace(card, figures=figures, **{name: summary[name] for name in ("decision", "interval", "doubt")})
     with replacing(Path(folder) / CARD_NAME) as part:
         part.write_text(card.to_json(), encoding="utf-8")
 

@@ -10,6 +10,7 @@ from scarnet.errors import Cancelled, InputError
 from scarnet.network import LoadedNetwork, find_model, load_network
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt
 from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
+from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.orientations import average_over_orientations
@@ -75,6 +76,7 @@ def segment(
         probabilities=probabilities.astype(np.float16),
         lv_center_lps_mm=center,
         slice_doubt=slice_doubt(probabilities, labels),
+        slice_scar_doubt=slice_scar_doubt(probabilities, labels, series.geometry.pixel_area_mm2, network.card.doubt),
         percent_lv_interval=percent_lv_interval(_percent_lv(series, labels), network.card.interval),
         model=network.describe(),
         parameters={
