@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scarnet.conventions import Label, dice, myocardium_mask, scar_mask
+from scarnet.conventions import Label, myocardium_mask, scar_mask
 from scarnet.errors import Cancelled, InputError
 from scarnet.segmentation import segment
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_error
