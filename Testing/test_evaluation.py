@@ -157,7 +157,8 @@ def test_sums_over_regions_equal_what_the_labels_themselves_give():
         decision = {"scar_threshold": 0.5, "minimum_scar_ml": minimum_ml, "minimum_scar_percent_lv": minimum_percent}
         labels = labels_of(p.probabilities.astype(np.float32), p.geometry, decision)
         row = compare(labels, p.truth, p.geometry)
-        overlap, difference = candidates.outcome(minimum_ml, minimum_percent)
+        overlap, difference, missed = candidates.outcome(minimum_ml, minimum_percent)
+        assert missed == (not (labels >= 3).any())
         assert overlap == pytest.approx(row["scar_dice"])
         assert difference == pytest.approx(row["scar_predicted_percent_lv"] - row["scar_truth_percent_lv"])
 

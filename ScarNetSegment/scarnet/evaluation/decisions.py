@@ -10,10 +10,12 @@ from scarnet.evaluation.predictions import Prediction
 from scarnet.segmentation.segment import labels_of
 
 SCAR_THRESHOLDS = (0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65)
-SCAR_MINIMA_ML = (0.0, 0.5, 1.0, 1.5, 2.0)
+SCAR_MINIMA_ML = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
 SCAR_MINIMA_PERCENT_LV = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 MVO_THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
 MVO_MINIMA_ML = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: What an infarct that is missed altogether costs beyond its Dice of 0, and a point of |difference| of percent of LV.
+MISSED_COST, PERCENT_COST = 0.2, 0.01
 
 
 class Candidates:
@@ -36,19 +38,19 @@ class Candidates:
         true_muscle_ml = float((prediction.truth >= Label.MYOCARDIUM).sum(axis=(1, 2)) @ volumes_ml)
         self.true_percent = 100 * float(truth.sum(axis=(1, 2)) @ volumes_ml) / true_muscle_ml
 
-    def outcome(self, minimum_ml: float, minimum_percent: float) -> tuple[float, float]:
-        """Dice of scar as the challenge counts it, and the difference of percent of LV."""
+    def outcome(self, minimum_ml: float, minimum_percent: float) -> tuple[float, float, bool]:
+        """Dice of scar as the challenge counts it, the difference of percent of LV, and whether an infarct is missed."""
         kept = self.volumes_ml >= minimum_ml
         percent = 100 * self.volumes_ml[kept].sum() / self.muscle_ml if self.muscle_ml else 0.0
         if percent < minimum_percent:
             kept, percent = kept & False, 0.0
         size = self.voxels[kept].sum() + self.truth_voxels
         overlap = 1.0 if size == 0 else 2 * self.hits[kept].sum() / size
-        return float(overlap), float(percent - self.true_percent)
+        return float(overlap), float(percent - self.true_percent), bool(self.truth_voxels and not kept.any())
 
 
 def tabulate(predictions: list[Prediction]) -> dict[str, dict]:
-    """Outcomes of every choice for every patient: `case -> (threshold, minimum mL, minimum percent) -> (Dice, difference)`."""
+    """Outcomes of every choice for every patient: `case -> (threshold, minimum mL, minimum percent) -> outcome`."""
     table: dict[str, dict] = {}
     for prediction in predictions:
         outcomes = {}
@@ -61,12 +63,13 @@ def tabulate(predictions: list[Prediction]) -> dict[str, dict]:
 
 
 def choose_scar(table: dict[str, dict], cases: list[str]) -> dict:
-    """The choice of the best mean Dice over `cases`, less a hundredth for every point of mean |difference| of percent of LV.
+    """The choice of the best mean Dice over `cases`, less what misses and differences of percent of LV cost.
 
     Neighbouring choices differ by less than chance: each is judged by the mean over itself and its neighbours.
     """
     keys = list(next(iter(table.values())))
-    values = np.array([[table[case][key][0] - 0.01 * abs(table[case][key][1]) for key in keys] for case in cases])
+    outcomes = np.array([[table[case][key] for key in keys] for case in cases], float)
+    values = outcomes[..., 0] - PERCENT_COST * np.abs(outcomes[..., 1]) - MISSED_COST * outcomes[..., 2]
     grid = values.mean(axis=0).reshape(len(SCAR_THRESHOLDS), len(SCAR_MINIMA_ML), len(SCAR_MINIMA_PERCENT_LV))
     smooth = ndimage.uniform_filter(grid, size=3, mode="nearest")
     threshold, minimum_ml, minimum_percent = keys[int(smooth.argmax())]

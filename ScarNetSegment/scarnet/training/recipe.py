@@ -21,7 +21,7 @@ class Recipe:
     patients: RunParameters = replace(_ON_CINE, epochs=13, learning_rate=3e-3, seed=2)
     #: The model of all patients is trained for longer than those that cross-validation judges: they still learn, and fit
     #: the patients they have seen no better than the others.
-    all_patients_epochs: int = 24
+    all_patients_epochs: int = 20
     finder_start: RunParameters = RunParameters(epochs=8, learning_rate=3e-3, seed=3)
     finder: RunParameters = RunParameters(epochs=2, samples_per_epoch=1000, learning_rate=1e-3, seed=3)
 
