@@ -19,9 +19,6 @@ class Recipe:
     preset: str = "compact"
     start: RunParameters = _ON_CINE
     patients: RunParameters = replace(_ON_CINE, epochs=13, learning_rate=3e-3, seed=2)
-    #: The model of all patients is trained for longer than those that cross-validation judges: they still learn, and fit
-    #: the patients they have seen no better than the others.
-    all_patients_epochs: int = 20
     finder_start: RunParameters = RunParameters(epochs=8, learning_rate=3e-3, seed=3)
     finder: RunParameters = RunParameters(epochs=2, samples_per_epoch=1000, learning_rate=1e-3, seed=3)
 
@@ -56,16 +53,13 @@ class Workshop:
         """A network trained on the patients of `folds` (None: all). `card`: name and version."""
         start = self.folder / "start"
         self._scarnet(None, start, synthetic=True, run_parameters=self.recipe.start)
-        run = self.recipe.patients
-        if folds is None:
-            run = replace(run, epochs=self.recipe.all_patients_epochs)
         return self._scarnet(
             self.data,
             folder,
             folds=folds,
             start=start,
             synthetic=True,
-            run_parameters=run,
+            run_parameters=self.recipe.patients,
             **card,
         )
 
