@@ -56,7 +56,7 @@ def test_the_compact_network_is_the_same_class_below_five_million():
     assert count_parameters(ScarNet(PRESETS["compact"])) < 5_000_000
 
 
-@pytest.mark.parametrize("name", ["compact", "tiny"])
+@pytest.mark.parametrize("name", ["compact", "small", "tiny"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_output_has_the_size_of_the_input_even_for_a_batch_of_one(name, batch):
     config = PRESETS[name]
@@ -137,7 +137,7 @@ def test_scar_attention_can_be_kept_to_coarse_blocks():
     def attends(block):
         return any(isinstance(module, ScarAttention) for module in block.modules())
 
-    everywhere, coarse = ScarNet(replace(PRESETS["compact"], scar_attention_stride=1)), ScarNet(PRESETS["compact"])
+    everywhere, coarse = ScarNet(PRESETS["compact"]), ScarNet(PRESETS["small"])
     for network, expected in ((everywhere, [True] * 4), (coarse, [False, False, True, True])):
         assert [attends(block) for block in network.unet_branch.down] == expected
         assert [attends(block) for block in network.unet_branch.merge] == expected[::-1]

@@ -16,7 +16,7 @@ class Recipe:
     The start has seen no LGE patient, so that all folds of a cross-validation share it.
     """
 
-    preset: str = "compact"
+    preset: str = "small"
     start: RunParameters = _ON_CINE
     patients: RunParameters = replace(_ON_CINE, epochs=13, learning_rate=3e-3, seed=2)
     finder_start: RunParameters = RunParameters(epochs=8, learning_rate=3e-3, seed=3)
