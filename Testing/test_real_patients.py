@@ -1,13 +1,13 @@
-"""Real patients with expert labels, which the shipped model was trained on. Skipped, loudly, where they are not."""
+"""Real patients with expert labels, none of them trained on (fold 0 of EMIDEC). Skipped, loudly, where they are not."""
+
+import json
 
 import numpy as np
 import pytest
 
 from conftest import DATA
 from scarnet.conventions import dice, myocardium_mask, scar_mask
-from scarnet.errors import InputError
-from scarnet.evaluation.evaluate import evaluate_model
-from scarnet.evaluation.overlap import compare
+from scarnet.evaluation.evaluate import evaluate_model, summarise
 from scarnet.export import read_segmentation
 from scarnet.network import find_model, read_card
 from scarnet.quantification import quantify
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.data
 
 #: A pathological patient of fold 0.
 PATIENT = "Case_P031"
-#: What the shipped model must reach on fold 0, whatever else changes; it has seen these patients.
-MYOCARDIUM_DICE, SCAR_DICE_PATHOLOGICAL = 0.86, 0.60
+#: What the shipped model must reach on fold 0, whatever else changes.
+MYOCARDIUM_DICE, SCAR_DICE_PATHOLOGICAL = 0.82, 0.50
 
 
 @pytest.fixture(scope="module")
@@ -67,25 +67,19 @@ def test_labels_turn_with_a_real_image(patient):
         assert different <= 3, (view, different)
 
 
-def test_the_shipped_model_is_not_behind_its_recipe_on_patients_it_has_seen(emidec):
-    """All 81 patients were trained on, so this judges no generalisation (the table of cross-validation does, and
-    test_evaluation holds the card against it). It tells whether the shipped files still do what the recipe's models did."""
+def test_the_models_card_and_these_figures_agree(emidec):
+    """The whole of fold 0 from the full field of view; the card says the same as the command that anyone can run."""
     card = read_card(find_model())
-    cases = [case for case in list_cases(emidec) if case.fold == 0]
-    assert {case.name for case in cases} <= set(card.training["cases"])
-    rows = []
-    for case in cases:
-        series, truth = read_case(case)
-        rows.append(compare(segment(series, device="cpu").labels, truth, series.geometry))
-    stated = card.figures["five-fold cross-validation"]["all"]
-    assert np.mean([row["myocardium_dice"] for row in rows]) >= max(stated["myocardium_dice"]["mean"], MYOCARDIUM_DICE)
-    ill = [row["scar_dice"] for row in rows if row["scar_truth_ml"] > 0]
-    assert np.mean(ill) >= SCAR_DICE_PATHOLOGICAL
-
-
-def test_patients_that_a_model_was_trained_on_are_refused_as_its_judges(emidec):
-    with pytest.raises(InputError, match="trained on"):
-        evaluate_model(emidec, folds=[0], device="cpu")
+    assert 0 not in card.training["folds"]
+    rows = evaluate_model(emidec, folds=[0], device="cpu").cases
+    summary = summarise(rows)
+    assert summary["all"]["lv_found"] == summary["all"]["patients"] == 17
+    assert summary["all"]["myocardium_dice"] >= MYOCARDIUM_DICE
+    assert summary["pathological"]["scar_dice"] >= SCAR_DICE_PATHOLOGICAL
+    for group, values in card.figures["fold 0"].items():
+        for name, value in values.items():
+            assert summary[group][name] == pytest.approx(value, abs=0.003), (group, name)
+    assert json.dumps(summary, allow_nan=False)
 
 
 @pytest.mark.slow

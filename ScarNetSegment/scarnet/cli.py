@@ -347,9 +347,13 @@ def evaluate(
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
     ] = None,
+    stress: Annotated[
+        bool,
+        typer.Option("--stress", help="Also change the patients as other scanners and archives would: stress.csv."),
+    ] = False,
 ) -> None:
     """Segment labelled patients that the model was not trained on and compare with the experts."""
-    from scarnet.evaluation.evaluate import evaluate_model, summarise, summarise_doubt
+    from scarnet.evaluation.evaluate import evaluate_model, evaluate_stressed, summarise, summarise_doubt
     from scarnet.export.outputs import check_writable
     from scarnet.export.tables import write_csv
     from scarnet.files import replacing
@@ -370,6 +374,9 @@ def evaluate(
     with replacing(output / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
+    if stress:
+        rows = evaluate_stressed(data, model=model, folds=_folds(folds), device=device, on_change=typer.echo)
+        write_csv(output / "stress.csv", rows)
 
 
 @app.command("cross-validate")
@@ -383,9 +390,6 @@ def cross_validate(
             help="Also train models of all patients, into folders NAME and lv-finder in here, with these figures."
         ),
     ] = None,
-    stress: Annotated[
-        bool, typer.Option("--stress", help="Also change left-out patients as other scanners would; see stress.csv.")
-    ] = False,
     name: Annotated[str, typer.Option(help="Name of the final model.")] = "compact-emidec",
     model_version: Annotated[str, typer.Option(help="Its version.")] = "3",
     licence: Annotated[str, typer.Option(help="Licence of its weights, which the data may dictate.")] = "",
@@ -398,8 +402,7 @@ def cross_validate(
 ) -> None:
     """Judge the recipe of the shipped model on every patient by a model that has not seen it, and make that model.
 
-    What is there already in the output folder is not made again: after an interruption, or with --stress or --final added,
-    run the same command again.
+    What is there already in the output folder is not made again: after an interruption, or with --final added, run the same command again.
     """
     from scarnet.export.outputs import check_writable
 
@@ -411,8 +414,6 @@ def cross_validate(
         raise UsageError(
             f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training]."
         ) from None
-    from scarnet.export.tables import write_csv
-
     workshop = Workshop(
         Recipe().on(accelerator, precision), data, cine, output / "models", licence=licence, citation=citation
     )
@@ -420,8 +421,6 @@ def cross_validate(
     cases, slices, chosen = cv.judge(predictions)
     summary = cv.write_results(output, cases, slices, chosen)
     typer.echo(json.dumps(summary, indent=2))
-    if stress:
-        write_csv(output / "stress.csv", cv.predict_stressed(workshop, chosen["decision"], on_step=typer.echo))
     if final is not None:
         finder = workshop.finder(None, final / "lv-finder", version=model_version)
         folder = workshop.segmenter(None, final / name, name=name, version=model_version)

@@ -18,7 +18,6 @@ from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
 from scarnet.evaluation.decisions import choose, tabulate
 from scarnet.evaluation.overlap import compare
 from scarnet.evaluation.predictions import Prediction
-from scarnet.evaluation.stress import CHANGES
 from scarnet.export.tables import write_csv
 from scarnet.files import replacing
 from scarnet.network.registry import CARD_NAME, read_card
@@ -26,7 +25,7 @@ from scarnet.segmentation.cleaning import slice_doubt, slice_error
 from scarnet.segmentation.doubt import POOR_SCAR_DICE, fit, slice_features, slice_scar_doubt
 from scarnet.segmentation.interval import calibrate, percent_lv_interval
 from scarnet.segmentation.segment import labels_of
-from scarnet.training.data import list_cases, read_case
+from scarnet.training.data import list_cases
 from scarnet.training.recipe import Workshop
 
 HOW = (
@@ -53,40 +52,6 @@ def predict_all_folds(
             if not path.is_file():
                 store.save(store.predict_case(case, model, finder), path)
     return [store.load(output / f"{case.name}.npz") for case in cases]
-
-
-def predict_stressed(workshop: Workshop, decision: dict, *, every: int = 3, on_step=lambda text: None) -> list[dict]:
-    """Left-out patients, every `every`-th, under each change of `stress`: one row per change.
-
-    `decision` as `judge` chose it from all patients.
-    """
-    rows = []
-    cases = list_cases(workshop.data)
-    folds = sorted({case.fold for case in cases})
-    for name, change in CHANGES.items():
-        found = []
-        for case in cases[::every]:
-            series, truth = change(read_case(case))
-            prediction = store.predict_case(case, *workshop.without_fold(case.fold, folds), series=series, truth=truth)
-            labels = labels_of(prediction.probabilities.astype(np.float32), prediction.geometry, decision)
-            found.append(compare(labels, prediction.truth, prediction.geometry) | {"error": prediction.error})
-        rows.append({"change": name, **_short(found)})
-        on_step(f"{name}: {rows[-1]}")
-    return rows
-
-
-def _short(rows: list[dict]) -> dict:
-    """The few measures of a group that a table of changes shows."""
-    ill = [row for row in rows if row["scar_truth_ml"] > 0]
-    predicted, truth = _percents(rows)
-    return {
-        "patients": len(rows),
-        "lv_found": sum(not row["error"] for row in rows),
-        "myocardium_dice": round(float(np.mean([row["myocardium_dice"] for row in rows])), 4),
-        "scar_dice": round(float(np.mean([row["scar_dice"] for row in rows])), 4),
-        "scar_dice_pathological": round(float(np.mean([row["scar_dice"] for row in ill])), 4) if ill else None,
-        "mean_absolute_percent_lv": round(float(np.abs(predicted - truth).mean()), 2),
-    }
 
 
 def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
