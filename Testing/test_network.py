@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: networks 
 
 from scarnet.errors import ModelError, UsageError  # noqa: E402
 from scarnet.network import find_model, list_models, load_network, read_card, verify  # noqa: E402
+from scarnet.network.blocks import ScarAttention  # noqa: E402
 from scarnet.network.build import load_weights, save_weights  # noqa: E402
 from scarnet.network.config import PRESETS, VIT_B, EncoderConfig, FinderConfig, ScarNetConfig, preset  # noqa: E402
 from scarnet.network.encoder import SamImageEncoder, load_medsam_encoder  # noqa: E402
@@ -55,7 +56,7 @@ def test_the_compact_network_is_the_same_class_below_five_million():
     assert count_parameters(ScarNet(PRESETS["compact"])) < 5_000_000
 
 
-@pytest.mark.parametrize("name", ["compact", "tiny"])
+@pytest.mark.parametrize("name", ["compact", "small", "tiny"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_output_has_the_size_of_the_input_even_for_a_batch_of_one(name, batch):
     config = PRESETS[name]
@@ -130,6 +131,18 @@ def test_switches_take_parts_away():
         ScarNet(replace(PRESETS["tiny"], in_slices=2))
     with pytest.raises(UsageError, match="compact"):
         preset("huge")
+
+
+def test_scar_attention_can_be_kept_to_coarse_blocks():
+    def attends(block):
+        return any(isinstance(module, ScarAttention) for module in block.modules())
+
+    everywhere, coarse = ScarNet(PRESETS["compact"]), ScarNet(PRESETS["small"])
+    for network, expected in ((everywhere, [True] * 4), (coarse, [False, False, True, True])):
+        assert [attends(block) for block in network.unet_branch.down] == expected
+        assert [attends(block) for block in network.unet_branch.merge] == expected[::-1]
+        assert attends(network.unet_branch.center) and attends(network.encoder_branch.decoder[0])
+        assert attends(network.encoder_branch.attention) == expected[0]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -13,6 +13,7 @@ from scarnet.segmentation import segment
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_error
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
+from scarnet.segmentation.segment import RECENTER_MM
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -305,3 +306,16 @@ def test_progress_names_every_slice_and_cancel_stops_between_them(phantom):
     with pytest.raises(Cancelled):
         segment(phantom.series, device="cpu", test_time_flips=False, is_cancelled=cancelled)
     assert len(calls) == 4
+
+
+def test_the_crop_lies_about_the_ventricle_and_grows_with_it(phantom):
+    """The same heart on pixels said to be 1.8 times as large: no ventricle is cut off at the border of a crop of fixed size."""
+    series = phantom.series
+    small = segment(series, device="cpu")
+    middle = series.geometry.index_to_lps(np.argwhere(small.labels > 0).mean(axis=0))
+    assert np.linalg.norm((middle - small.lv_center_lps_mm)[:2]) < 2 * RECENTER_MM
+    enlarged = replace(series.geometry, pixel_spacing_mm=tuple(1.8 * s for s in series.geometry.pixel_spacing_mm))
+    large = segment(replace(series, geometry=enlarged), device="cpu")
+    assert large.parameters["crop_pixel_mm"] > small.parameters["crop_pixel_mm"]
+    overlap = dice(myocardium_mask(small.labels), myocardium_mask(large.labels))
+    assert overlap > 0.85

@@ -60,6 +60,7 @@ def test_the_worker_gives_what_the_engine_gives(phantom, tmp_path):
     assert np.array_equal(result.labels, expected.labels)
     assert np.array_equal(result.probabilities, expected.probabilities)
     assert result.slice_doubt == pytest.approx(expected.slice_doubt)
+    assert result.percent_lv_interval == expected.percent_lv_interval
     assert (result.model, result.parameters, result.warnings) == (
         expected.model,
         expected.parameters,

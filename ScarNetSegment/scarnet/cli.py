@@ -451,9 +451,13 @@ def evaluate(
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
     ] = None,
+    stress: Annotated[
+        bool,
+        typer.Option("--stress", help="Also change the patients as other scanners and archives would: stress.csv."),
+    ] = False,
 ) -> None:
     """Segment labelled patients that the model was not trained on and compare with the experts."""
-    from scarnet.evaluation.evaluate import evaluate_model, summarise, summarise_doubt
+    from scarnet.evaluation.evaluate import evaluate_model, evaluate_stressed, summarise, summarise_doubt
     from scarnet.export.outputs import check_writable
     from scarnet.export.tables import write_csv
     from scarnet.files import replacing
@@ -474,6 +478,58 @@ def evaluate(
     with replacing(output / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
+    if stress:
+        rows = evaluate_stressed(data, model=model, folds=_folds(folds), device=device, on_change=typer.echo)
+        write_csv(output / "stress.csv", rows)
+
+
+@app.command("cross-validate")
+def cross_validate(
+    data: Annotated[Path, typer.Argument(help="Folder of labelled patients with cases.csv, as for train.")],
+    output: Output,
+    cine: Annotated[Path, typer.Option(help="Folder of cine anatomy that the networks start from.")],
+    final: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Also train models of all patients, into folders NAME and lv-finder in here, with these figures."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the final model.")] = "compact-emidec",
+    model_version: Annotated[str, typer.Option(help="Its version.")] = "3",
+    licence: Annotated[str, typer.Option(help="Licence of its weights, which the data may dictate.")] = "",
+    citation: Annotated[str, typer.Option(help="What users of its weights should cite.")] = "",
+    remarks: Annotated[str, typer.Option(help="What else its card should say of the figures.")] = "",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
+    precision: Annotated[
+        Optional[str], typer.Option(help="32-true where the processor knows no bfloat16; default: the recipe's.")
+    ] = None,
+) -> None:
+    """Judge the recipe of the shipped model on every patient by a model that has not seen it, and make that model.
+
+    What is there already in the output folder is not made again: after an interruption, or with --final added, run the same command again.
+    """
+    from scarnet.export.outputs import check_writable
+
+    check_writable(output)
+    try:
+        from scarnet.evaluation import cross_validation as cv
+        from scarnet.training.recipe import Recipe, Workshop
+    except ImportError as error:
+        raise UsageError(
+            f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training]."
+        ) from None
+    workshop = Workshop(
+        Recipe().on(accelerator, precision), data, cine, output / "models", licence=licence, citation=citation
+    )
+    predictions = cv.predict_all_folds(workshop, output / "predictions", on_step=typer.echo)
+    cases, slices, chosen = cv.judge(predictions)
+    summary = cv.write_results(output, cases, slices, chosen)
+    typer.echo(json.dumps(summary, indent=2))
+    if final is not None:
+        finder = workshop.finder(None, final / "lv-finder", version=model_version)
+        folder = workshop.segmenter(None, final / name, name=name, version=model_version)
+        cv.finish_card(folder, summary, remarks=remarks)
+        typer.echo(f"Models written to {folder} and {finder}")
 
 
 @app.command("evaluate-methods")

@@ -60,6 +60,8 @@ def read_result(folder: Path) -> ScarSegmentation:
         model=facts["model"],
         parameters=facts["parameters"],
         warnings=tuple(facts["warnings"]),
+        percent_lv_interval=None if facts["percent_lv_interval"] is None else tuple(facts["percent_lv_interval"]),
+        slice_scar_doubt=None if facts["slice_scar_doubt"] is None else np.array(facts["slice_scar_doubt"]),
     )
 
 
@@ -74,6 +76,8 @@ def _write_result(folder: Path, segmentation: ScarSegmentation) -> None:
         "model": segmentation.model,
         "parameters": segmentation.parameters,
         "warnings": list(segmentation.warnings),
+        "percent_lv_interval": segmentation.percent_lv_interval,
+        "slice_scar_doubt": None if segmentation.slice_scar_doubt is None else segmentation.slice_scar_doubt.tolist(),
     }
     (part / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     part.rename(folder / "result")

@@ -29,18 +29,24 @@ class EncoderBranch(nn.Module):
         self.progressive = config.progressive_decoder
         self.encoder = SamImageEncoder(config.encoder)
         widths = (config.encoder.out_channels, *config.decoder_channels)
+        patch = config.encoder.patch_size
+        strides = [max(patch >> n, 1) if config.progressive_decoder else patch for n in (1, 2, 3)]
         self.decoder = nn.ModuleList(
             nn.Sequential(
                 *conv_bn_relu(a, b),
                 *attention_stages(
-                    b, squeeze_excite=config.use_squeeze_excite, scar_attention=config.use_scar_attention
+                    b,
+                    squeeze_excite=config.use_squeeze_excite,
+                    scar_attention=config.use_scar_attention and stride >= config.scar_attention_stride,
                 ),
             )
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b, stride in zip(widths[:-1], widths[1:], strides, strict=True)
         )
         self.reducer = nn.Conv2d(sum(config.decoder_channels), config.reduced_channels, 1)
         self.attention = (
-            MultiScaleScarAttention(config.reduced_channels) if config.use_scar_attention else nn.Identity()
+            MultiScaleScarAttention(config.reduced_channels)
+            if config.use_scar_attention and config.scar_attention_stride == 1
+            else nn.Identity()
         )
         self.head = nn.Conv2d(config.reduced_channels, config.num_classes, 1)
 
@@ -81,6 +87,7 @@ class ScarNet(nn.Module):
                 config.unet_channels,
                 squeeze_excite=config.use_squeeze_excite,
                 scar_attention=config.use_scar_attention,
+                scar_attention_stride=config.scar_attention_stride,
             )
             if config.use_unet_branch
             else None

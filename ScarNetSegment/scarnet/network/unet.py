@@ -21,25 +21,33 @@ class UNet(nn.Module):
         *,
         squeeze_excite: bool = False,
         scar_attention: bool = False,
+        scar_attention_stride: int = 1,
     ):
         super().__init__()
 
-        def block(width_in: int, width_out: int) -> nn.Sequential:
+        def block(width_in: int, width_out: int, stride: int) -> nn.Sequential:
             return nn.Sequential(
                 *conv_bn_relu(width_in, width_out),
                 *conv_bn_relu(width_out, width_out),
-                *attention_stages(width_out, squeeze_excite=squeeze_excite, scar_attention=scar_attention),
+                *attention_stages(
+                    width_out,
+                    squeeze_excite=squeeze_excite,
+                    scar_attention=scar_attention and stride >= scar_attention_stride,
+                ),
             )
 
         widths = (in_channels, *channels)
-        self.down = nn.ModuleList(block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        strides = [2**level for level in range(len(channels))]
+        self.down = nn.ModuleList(block(a, b, s) for a, b, s in zip(widths[:-1], widths[1:], strides, strict=True))
         self.pool = nn.MaxPool2d(2)
-        self.center = block(channels[-1], 2 * channels[-1])
+        self.center = block(channels[-1], 2 * channels[-1], 2 * strides[-1])
         below = (2 * channels[-1], *reversed(channels[1:]))
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(below, reversed(channels), strict=True)
         )
-        self.merge = nn.ModuleList(block(2 * c, c) for c in reversed(channels))
+        self.merge = nn.ModuleList(
+            block(2 * c, c, s) for c, s in zip(reversed(channels), reversed(strides), strict=True)
+        )
         self.head = nn.Conv2d(channels[0], num_classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

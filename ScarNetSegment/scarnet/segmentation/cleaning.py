@@ -11,11 +11,11 @@ _CONNECTIVITY = ndimage.generate_binary_structure(3, 1)
 MINIMUM_SLICE_AREA_MM2 = 50.0
 
 
-def decide(probabilities: np.ndarray, scar_threshold: float) -> np.ndarray:
-    """`[class, ...]` probabilities to uint8 labels: first blood, muscle or neither, then scar within muscle.
+def decide(probabilities: np.ndarray, scar_threshold: float, mvo_threshold: float = 0.5) -> np.ndarray:
+    """`[class, ...]` probabilities to uint8 labels: first blood, muscle or neither, then scar within muscle, MVO within scar.
 
-    Deciding in this order lets scar compete with muscle alone, at a threshold of its own: 0.5 is the plain argmax between
-    the two. Four classes (no MVO) are taken as well.
+    Deciding in this order lets scar compete with muscle alone, and MVO with scar alone, at thresholds of their own: 0.5 is
+    the plain argmax between the two. Four classes (no MVO) are taken as well.
     """
     muscle = probabilities[Label.MYOCARDIUM :].sum(axis=0)
     scar = probabilities[Label.SCAR :].sum(axis=0)
@@ -23,16 +23,24 @@ def decide(probabilities: np.ndarray, scar_threshold: float) -> np.ndarray:
     infarct = (labels == Label.MYOCARDIUM) & (scar > scar_threshold * muscle)
     labels[infarct] = Label.SCAR
     if len(probabilities) > Label.MVO:
-        labels[infarct & (probabilities[Label.MVO] > probabilities[Label.SCAR])] = Label.MVO
+        labels[infarct & (probabilities[Label.MVO] > mvo_threshold * scar)] = Label.MVO
     return labels
 
 
 def clean(
-    labels: np.ndarray, voxel_volumes_ml: np.ndarray, pixel_area_mm2: float, *, minimum_scar_ml: float
+    labels: np.ndarray,
+    voxel_volumes_ml: np.ndarray,
+    pixel_area_mm2: float,
+    *,
+    minimum_scar_ml: float,
+    minimum_scar_percent_lv: float = 0.0,
+    minimum_mvo_ml: float = 0.0,
 ) -> np.ndarray:
     """One connected LV without holes, scar only where it has the volume to be one, MVO only inside scar.
 
-    `labels` uint8 `[slice, row, column]`; `voxel_volumes_ml` `(slices,)`. Returns a new array.
+    `labels` uint8 `[slice, row, column]`; `voxel_volumes_ml` `(slices,)`. Regions of scar or MVO below their minimum are
+    taken back, and all scar where what remains is below `minimum_scar_percent_lv` of the muscle: so little is more often
+    an artefact than an infarct. Returns a new array.
     """
     labels = labels.copy()
     labels[~_largest_component(labels > 0, voxel_volumes_ml)] = Label.BACKGROUND
@@ -42,17 +50,27 @@ def clean(
             plane[:] = Label.BACKGROUND
         else:
             plane[ndimage.binary_fill_holes(lv) & ~lv] = Label.MYOCARDIUM
-    scar, count = ndimage.label(scar_mask(labels), _CONNECTIVITY)
-    if count:
-        volumes = ndimage.sum_labels(
-            np.broadcast_to(voxel_volumes_ml[:, None, None], scar.shape), scar, np.arange(1, count + 1)
-        )
-        labels[np.isin(scar, 1 + np.flatnonzero(volumes < minimum_scar_ml))] = Label.MYOCARDIUM
+    labels[_small_components(scar_mask(labels), voxel_volumes_ml, minimum_scar_ml)] = Label.MYOCARDIUM
+    scar_ml, muscle_ml = (
+        (labels >= first).sum(axis=(1, 2)) @ voxel_volumes_ml for first in (Label.SCAR, Label.MYOCARDIUM)
+    )
+    if 100 * scar_ml < minimum_scar_percent_lv * muscle_ml:
+        labels[scar_mask(labels)] = Label.MYOCARDIUM
+    labels[_small_components(labels == Label.MVO, voxel_volumes_ml, minimum_mvo_ml)] = Label.SCAR
     mvo, count = ndimage.label(labels == Label.MVO, _CONNECTIVITY)
     if count:
         touching = np.unique(mvo[ndimage.binary_dilation(labels == Label.SCAR, _CONNECTIVITY)])
         labels[(mvo > 0) & ~np.isin(mvo, touching)] = Label.MYOCARDIUM
     return labels
+
+
+def _small_components(mask: np.ndarray, voxel_volumes_ml: np.ndarray, minimum_ml: float) -> np.ndarray:
+    components, count = ndimage.label(mask, _CONNECTIVITY)
+    if not count:
+        return mask
+    weights = np.broadcast_to(voxel_volumes_ml[:, None, None], mask.shape)
+    volumes = ndimage.sum_labels(weights, components, np.arange(1, count + 1))
+    return np.isin(components, 1 + np.flatnonzero(volumes < minimum_ml))
 
 
 def _largest_component(mask: np.ndarray, voxel_volumes_ml: np.ndarray) -> np.ndarray:

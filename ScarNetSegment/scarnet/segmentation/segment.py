@@ -1,5 +1,6 @@
 """The whole way from a stack to its labels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,18 @@ from scarnet.errors import Cancelled, InputError
 from scarnet.network import LoadedNetwork, find_model, load_network
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt
 from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
+from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
+from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.orientations import average_over_orientations
 from scarnet.segmentation.result import ScarSegmentation
-from scarnet.series import LgeSeries
+from scarnet.series import LgeSeries, StackGeometry
 
-#: The crop is laid anew when what was found lies farther than this from its centre.
-RECENTER_MM = 12.0
+#: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
+#: its border.
+RECENTER_MM, BORDER_MM = 5.0, 3.0
+#: How much wider, and how often anew.
+WIDER, ATTEMPTS = 1.25, 4
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 
@@ -24,6 +30,7 @@ def segment(
     series: LgeSeries,
     *,
     model: str | Path = "default",
+    finder: str | Path = "default",
     device: str = "auto",
     lv_center_lps_mm: np.ndarray | None = None,
     test_time_flips: bool | None = None,
@@ -32,7 +39,7 @@ def segment(
 ) -> ScarSegmentation:
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
-    `model`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
+    `model`, `finder`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
     `test_time_flips`: average over all eight in-plane orientations; None: as the model's card says. `on_progress` is
     called after, `is_cancelled` asked before every slice. Raises InputError when no LV is found, ModelError for a model
     that cannot be used, Cancelled, MemoryError when the device is too small.
@@ -45,52 +52,102 @@ def segment(
     center = lv_center_lps_mm
     if center is None:
         report(0, slices, "Finding the left ventricle")
-        center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
+        center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    labels, probabilities = _label(series, network, center, flips, report, is_cancelled)
-    moved = _lv_center(series, labels)
-    if lv_center_lps_mm is None and moved is not None and _in_plane_distance(series, moved, center) > RECENTER_MM:
-        center = moved
-        labels, probabilities = _label(series, network, center, flips, report, is_cancelled)
+    grid = CropGrid(series.geometry, center, network.card.input["side"], network.card.input["pixel_mm"])
+    for attempt in range(1, ATTEMPTS + 1):
+        labels, probabilities = _label(series, network, grid, flips, report, is_cancelled)
+        better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
+        if better is None or attempt == ATTEMPTS:
+            break
+        grid, report = better, _saying_again(on_progress)
+    center = grid.center_lps_mm
     muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
     if muscle_ml < MINIMUM_MYOCARDIUM_ML:
         raise InputError(
             "No left-ventricular myocardium was found around the LV centre: check that this is a short-axis LGE stack, "
             "or give a point inside the ventricle (LV centre, --lv-center)."
         )
-    report(slices, slices, "Segmented")
+    if on_progress is not None:
+        on_progress(slices, slices, "Segmented")
     return ScarSegmentation(
         labels=labels,
         probabilities=probabilities.astype(np.float16),
         lv_center_lps_mm=center,
         slice_doubt=slice_doubt(probabilities, labels),
+        slice_scar_doubt=slice_scar_doubt(probabilities, labels, series.geometry.pixel_area_mm2, network.card.doubt),
+        percent_lv_interval=percent_lv_interval(_percent_lv(series, labels), network.card.interval),
         model=network.describe(),
         parameters={
             "lv_center_lps_mm": [round(float(c), 2) for c in center],
             "lv_center_given": lv_center_lps_mm is not None,
+            "crop_pixel_mm": round(grid.pixel_mm, 4),
             "test_time_flips": bool(flips),
             **{key: value for key, value in network.card.decision.items() if key != "test_time_flips"},
         },
-        warnings=_warnings(series, network, center, labels),
+        warnings=_warnings(series, grid, labels),
     )
 
 
-def _label(series, network: LoadedNetwork, center, flips, report, is_cancelled) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities `[class, slice, row, column]` on the input's grid for a crop about `center`."""
-    card = network.card
-    grid = CropGrid(series.geometry, center, card.input["side"], card.input["pixel_mm"])
+def _saying_again(on_progress: ProgressCallback | None) -> ProgressCallback:
+    """Progress of a second round about the ventricle that the first has found."""
+    if on_progress is None:
+        return lambda done, total, text: None
+    return lambda done, total, text: on_progress(done, total, f"Crop laid anew: {text[:1].lower()}{text[1:]}")
+
+
+def _label(
+    series, network: LoadedNetwork, grid: CropGrid, flips, report, is_cancelled
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities `[class, slice, row, column]` on the input's grid."""
     crops, inside = grid.extract(series.image)
-    inputs = with_neighbours(normalise(crops, inside), card.input["in_slices"])
+    inputs = with_neighbours(normalise(crops, inside), network.card.input["in_slices"])
     crop_probabilities = predict(network, inputs, flips=flips, on_progress=report, is_cancelled=is_cancelled)
     probabilities = grid.put_back(crop_probabilities)
     probabilities[0] += 1 - probabilities.sum(axis=0)  # outside the crop all is background
-    labels = decide(probabilities, card.decision.get("scar_threshold", 0.5))
-    volumes = np.nan_to_num(series.geometry.voxel_volumes_ml)
-    cleaned = clean(
-        labels, volumes, series.geometry.pixel_area_mm2, minimum_scar_ml=card.decision.get("minimum_scar_ml", 0.0)
+    return labels_of(probabilities, series.geometry, network.card.decision), probabilities
+
+
+def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict) -> np.ndarray:
+    """Probabilities `[class, slice, row, column]` to cleaned labels, by the `decision` of a model's card."""
+    labels = decide(probabilities, decision.get("scar_threshold", 0.5), decision.get("mvo_threshold", 0.5))
+    return clean(
+        labels,
+        np.nan_to_num(geometry.voxel_volumes_ml),
+        geometry.pixel_area_mm2,
+        minimum_scar_ml=decision.get("minimum_scar_ml", 0.0),
+        minimum_scar_percent_lv=decision.get("minimum_scar_percent_lv", 0.0),
+        minimum_mvo_ml=decision.get("minimum_mvo_ml", 0.0),
     )
-    return cleaned, probabilities
+
+
+def _better_grid(series: LgeSeries, labels: np.ndarray, grid: CropGrid, *, may_move: bool) -> CropGrid | None:
+    """A crop about what was found where this one lies askew, a wider one where it is too small; None where it fits."""
+    middle = _lv_center(series, labels)
+    if middle is None:
+        return None
+    center, pixel_mm = grid.center_lps_mm, grid.pixel_mm
+    if may_move and _in_plane_distance(series, middle, center) > RECENTER_MM:
+        center = middle
+    elif _reaches_border(labels, grid, BORDER_MM):
+        pixel_mm *= WIDER
+    else:
+        return None
+    return replace(grid, center_lps_mm=center, pixel_mm=pixel_mm)
+
+
+def _reaches_border(labels: np.ndarray, grid: CropGrid, border_mm: float) -> bool:
+    border = max(int(round(border_mm / grid.pixel_mm)), 1)
+    frame = np.zeros((labels.shape[0], grid.side, grid.side), np.float32)
+    frame[:, border:-border, border:-border] = 1
+    return bool(((labels > 0) & (grid.put_back(frame) < 0.5)).any())
+
+
+def _percent_lv(series: LgeSeries, labels: np.ndarray) -> float:
+    volumes = np.nan_to_num(series.geometry.voxel_volumes_ml)
+    scar, muscle = ((labels >= first).sum(axis=(1, 2)) @ volumes for first in (Label.SCAR, Label.MYOCARDIUM))
+    return float(100 * scar / muscle) if muscle else 0.0
 
 
 def predict(
@@ -139,16 +196,13 @@ def _in_plane_distance(series: LgeSeries, a: np.ndarray, b: np.ndarray) -> float
     return float(np.linalg.norm(offset - (offset @ series.geometry.normal) * series.geometry.normal))
 
 
-def _warnings(series, network: LoadedNetwork, center, labels) -> tuple[str, ...]:
+def _warnings(series, grid: CropGrid, labels) -> tuple[str, ...]:
     found = []
     lv = labels > 0
     edge = lv[:, [0, -1]].any() or lv[:, :, [0, -1]].any()
     if edge:
         found.append("The left ventricle touches the edge of the images: volumes may be too small.")
-    grid = CropGrid(series.geometry, center, network.card.input["side"], network.card.input["pixel_mm"])
-    frame = np.zeros((labels.shape[0], grid.side, grid.side), np.float32)
-    frame[:, 3:-3, 3:-3] = 1
-    if (lv & (grid.put_back(frame) < 0.5)).any() and not edge:
+    if not edge and _reaches_border(labels, grid, BORDER_MM):
         found.append("The left ventricle reaches the border of the region given to the network: check its outline.")
     empty = ~lv.any(axis=(1, 2))
     inner = empty[np.argmax(~empty) : len(empty) - np.argmax(~empty[::-1])]

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def resample_labels(labels: np.ndarray, to_rows: np.ndarray, to_columns: np.ndar
     return masks.argmax(axis=0).astype(np.uint8)
 
 
+@lru_cache(maxsize=256)  # the folds of a cross-validation share their patients
 def prepare(case: CaseFile, pixel_mm: float) -> PreparedCase:
     series, labels = read_case(case)
     return _prepared(case.name, series.image, labels, series.geometry.pixel_spacing_mm, pixel_mm)
@@ -117,6 +119,7 @@ def _prepared(name: str, image, labels, spacing_mm: tuple[float, float], pixel_m
 CINE_PIXEL_MM = 1.5
 
 
+@lru_cache(maxsize=2)
 def prepare_cine(folder: Path, pixel_mm: float) -> list[PreparedCase]:
     """Cine anatomy (`*.npz` with `image` and `labels`: 0 background, 1 RV, 2 myocardium, 3 cavity) as further hearts.
 

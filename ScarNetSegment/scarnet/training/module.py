@@ -13,6 +13,8 @@ from scarnet.training.losses import LOSSES
 
 #: Share of the loss that the two branches bear on their own (deep supervision).
 BRANCH_WEIGHT = 0.4
+#: Learning rate of the transformer against that of the convolutions, which bear more.
+TRANSFORMER_RATE = 0.4
 
 
 class Schedule(L.LightningModule):
@@ -24,7 +26,12 @@ class Schedule(L.LightningModule):
 
     def configure_optimizers(self):
         p = self.hparams
-        optimizer = torch.optim.AdamW(self.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay)
+        slow = [parameter for name, parameter in self.named_parameters() if ".encoder." in name]
+        fast = [parameter for name, parameter in self.named_parameters() if ".encoder." not in name]
+        groups = [{"params": fast}, {"params": slow, "lr": TRANSFORMER_RATE * p.learning_rate}]
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=p.learning_rate, weight_decay=p.weight_decay
+        )
         warm_up = max(min(200, p.total_steps // 10), 1)
 
         def factor(step: int) -> float:

@@ -2,102 +2,57 @@
 
 import numpy as np
 import torch
-from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
-from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
-from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
-from batchgeneratorsv2.transforms.local.brightness_gradient import BrightnessGradientAdditiveTransform
-from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
-from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch.utils.data import Dataset, Sampler
 
 from scarnet.conventions import scar_mask
 from scarnet.segmentation.crop import normalise, with_neighbours
+from scarnet.training.augment import OUTSIDE, Strength, other_intensities, placed
 from scarnet.training.data import PreparedCase
 from scarnet.training.synthetic import (
+    CINE_SYNTHETIC_SHARE,
     FAINTER_SHARE,
     SYNTHETIC_SHARE,
+    Wall,
     wall_of,
     with_fainter_scar,
+    with_other_contrast,
     with_synthetic_scar,
 )
 
-#: Share of samples drawn among slices with scar alone: scar is in half of the slices and in few of their pixels.
-SCAR_SHARE = 0.3
-#: Share of samples from cine hearts, where there are any.
-CINE_SHARE = 0.15
+#: Share of samples drawn among slices with scar alone, beyond those that chance brings.
+SCAR_SHARE = 0.15
+#: Share of samples from cine hearts, where there are patients as well.
+CINE_SHARE = 0.05
 #: Share of samples that show no heart at all, so that slices beyond apex and base stay empty.
-OFF_HEART_SHARE = 0.04
-#: Farthest that a sample's centre lies from the LV's, mm: what the finder is trusted to.
-MAX_SHIFT_MM = 16.0
-#: Label of pixels that no image covers: they are turned with the rest, then left out of the normalisation as in use.
-OUTSIDE = 9
+OFF_HEART_SHARE = 0.03
+#: Share of samples whose neighbours are the slice itself, as at the ends of a stack and in stacks of one slice.
+ALONE_SHARE = 0.05
+#: Farthest that a sample's centre lies from the LV's, mm. In use the crop is centred anew on what was found in it.
+MAX_SHIFT_MM = 10.0
 
 
-def augmentation(side: int) -> ComposeTransforms:
-    """Any in-plane orientation, scale, elastic; then contrast, bias field, noise, blur and coarse acquisition."""
-    return ComposeTransforms(
-        [
-            SpatialTransform(
-                (side, side),
-                patch_center_dist_from_border=0,
-                random_crop=False,
-                p_rotation=1.0,
-                p_scaling=0.7,
-                scaling=(0.75, 1.3),
-                p_synchronize_scaling_across_axes=0.8,
-                p_elastic_deform=0.25,
-                elastic_deform_scale=(0.1, 0.3),
-                elastic_deform_magnitude=(0.02, 0.08),
-                mode_seg="bilinear",  # per class, then the largest: see resample_labels
-                padding_mode_image="border",
-            ),
-            MirrorTransform(allowed_axes=(0, 1)),
-            RandomTransform(GaussianBlurTransform((0.4, 1.2), synchronize_channels=True, synchronize_axes=True), 0.15),
-            RandomTransform(
-                SimulateLowResolutionTransform(
-                    (0.5, 1.0), synchronize_channels=True, synchronize_axes=True, ignore_axes=()
-                ),
-                0.15,
-            ),
-            RandomTransform(GaussianNoiseTransform((0, 0.08), synchronize_channels=True), 0.3),
-            RandomTransform(
-                BrightnessGradientAdditiveTransform(
-                    lambda shape, dimension: np.exp(
-                        np.random.uniform(np.log(shape[dimension] / 3), np.log(shape[dimension] * 2))
-                    ),
-                    (-0.5, 1.5),
-                    max_strength=lambda image, gradient: np.random.uniform(-1.0, 1.0),
-                    same_for_all_channels=True,
-                    mean_centered=True,
-                ),
-                0.3,
-            ),
-            RandomTransform(
-                ContrastTransform(BGContrast((0.7, 1.4)), preserve_range=False, synchronize_channels=True), 0.3
-            ),
-            RandomTransform(
-                GammaTransform(
-                    BGContrast((0.6, 1.6)),
-                    p_invert_image=0.0,
-                    synchronize_channels=True,
-                    p_per_channel=1,
-                    p_retain_stats=1,
-                ),
-                0.4,
-            ),
-        ]
-    )
+class Batched(Dataset):
+    """Samples are made by the batch (`__getitems__`, which PyTorch's loader asks for); `self[n]` is a batch of one."""
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        generators = [np.random.default_rng([self.seed, number]) for number in numbers]
+        drawn = [self.draw(rng) for rng in generators]
+        windows, labels, shifts = (np.stack(part) for part in zip(*drawn, strict=True))
+        image, target = placed(windows, labels, shifts, self.side, generators, self.strength)
+        image = other_intensities(image, target, generators, self.strength).numpy()
+        inside = np.broadcast_to((target != OUTSIDE).numpy()[:, None], image.shape)
+        image = torch.from_numpy(normalise(image, inside))
+        return list(zip(image, torch.where(target == OUTSIDE, 0, target), strict=True))
 
 
-class LgeSlices(Dataset):
+class LgeSlices(Batched):
     """Augmented slices of prepared patients. `self[n]`: `(float32 [in_slices, side, side], int64 [side, side])`.
 
-    `cine`: further hearts without enhancement, met as they are or with a drawn infarct. `synthetic`: draw infarcts into
-    hearts and make real ones fainter (see `synthetic`).
+    `cine`: further hearts without enhancement, met with LGE's contrast and often with a drawn infarct; they may be all
+    there is. `synthetic`: draw infarcts into patients too and make real ones fainter (see `synthetic`).
     """
 
     def __init__(
@@ -111,100 +66,125 @@ class LgeSlices(Dataset):
         seed: int,
         cine: list[PreparedCase] = (),
         synthetic: bool = False,
+        strength: Strength | None = None,
     ):
         self.side, self.in_slices, self.pixel_mm = side, in_slices, pixel_mm
         self.num_classes, self.seed, self.synthetic = num_classes, seed, synthetic
+        self.strength = strength or Strength()
         hearts = [*cases, *cine]
-        self.cases = [(with_neighbours(normalise(h.image), in_slices), h.labels, h.center) for h in hearts]
-        self.walls = [[wall_of(plane) for plane in h.labels] if synthetic else None for h in hearts]
-        self.all_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
-        self.scar_slices = [(c, k) for c, k in self.all_slices if scar_mask(cases[c].labels[k]).any()]
+        windows = [
+            square_window(with_neighbours(normalise(h.image), in_slices), h.labels, h.center, 9 * side // 4)
+            for h in hearts
+        ]
+        self.planes = [planes for planes, _ in windows]
+        self.labels = [labels for _, labels in windows]
+        self.is_cine = [n >= len(cases) for n in range(len(hearts))]
+        self.boxes = [_box(labels) for labels in self.labels]
+        self.walls: dict[tuple[int, int], Wall | None] = {}
+        self.patient_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
+        self.scar_slices = [(c, k) for c, k in self.patient_slices if scar_mask(cases[c].labels[k]).any()]
         self.cine_slices = [(c, k) for c in range(len(cases), len(hearts)) for k in range(len(hearts[c].image))]
-        self.augment = augmentation(side)
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        rng = np.random.default_rng([self.seed, number])
-        draw = rng.random()
-        pool = self.scar_slices if self.scar_slices and draw < SCAR_SHARE else self.all_slices
-        if self.cine_slices and draw > 1 - CINE_SHARE:
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Window, labels, shift: everything but how it is turned and lit."""
+        chance = rng.random()
+        pool = self.scar_slices if self.scar_slices and chance < SCAR_SHARE else self.patient_slices
+        if not self.patient_slices or (self.cine_slices and chance > 1 - CINE_SHARE):
             pool = self.cine_slices
         case, k = pool[rng.integers(len(pool))]
-        planes, labels, center = self.cases[case]
-        plane, target = planes[k], labels[k]
-        if self.synthetic:
-            plane, target = self._with_other_scar(case, k, rng)
-        distance = MAX_SHIFT_MM * rng.random()
+        planes, target = self._with_other_scar(case, k, rng)
+        if self.in_slices > 1:
+            if rng.random() < 0.5:  # base first or apex first
+                planes = planes[::-1]
+            if rng.random() < ALONE_SHARE:
+                planes = np.broadcast_to(planes[self.in_slices // 2], planes.shape)
+        distance = MAX_SHIFT_MM / self.pixel_mm * rng.random()
         if rng.random() < OFF_HEART_SHARE:
-            distance = rng.uniform(0.6, 1.2) * self.side * self.pixel_mm
+            distance = rng.uniform(0.6, 1.1) * self.side
         angle = rng.uniform(0, 2 * np.pi)
-        center = center + distance / self.pixel_mm * np.array([np.sin(angle), np.cos(angle)])
-        window, target = square_window(plane, target, center, self.side)
-        image, target = augmented(self.augment, window, target, rng)
-        return image, torch.where(target == OUTSIDE, 0, target).clamp_(max=self.num_classes - 1)
+        target = np.where(target == OUTSIDE, OUTSIDE, np.minimum(target, self.num_classes - 1))
+        return (
+            np.ascontiguousarray(planes, np.float32),
+            target,
+            distance * np.array([np.sin(angle), np.cos(angle)]),
+        )
 
     def _with_other_scar(self, case: int, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        planes, labels, _ = self.cases[case]
+        plane, labels, is_cine = self.planes[case][k], self.labels[case], self.is_cine[case]
+        if not (self.synthetic or is_cine):
+            return plane, labels[k]
         beside = np.clip(np.arange(k - self.in_slices // 2, k + self.in_slices // 2 + 1), 0, len(labels) - 1)
-        plane, near = planes[k], [labels[n] for n in beside]
-        if rng.random() < FAINTER_SHARE:
-            plane = with_fainter_scar(plane, near, rng)
-        if rng.random() < SYNTHETIC_SHARE:
-            return with_synthetic_scar(plane, near, [self.walls[case][n] for n in beside], rng)
-        return plane, labels[k]
+        box = self.boxes[case]  # all changes happen near the ventricle
+        part, near = plane[(slice(None), *box)], [labels[n][box] for n in beside]
+        if is_cine:
+            part = with_other_contrast(part, near, rng)
+        elif rng.random() < FAINTER_SHARE:
+            part = with_fainter_scar(part, near, rng)
+        part_labels = near[self.in_slices // 2]
+        if rng.random() < (CINE_SYNTHETIC_SHARE if is_cine else SYNTHETIC_SHARE):
+            part, part_labels = with_synthetic_scar(part, near, [self._wall(case, n) for n in beside], rng)
+        plane, target = plane.copy(), labels[k].copy()
+        plane[(slice(None), *box)], target[box] = part, part_labels
+        return plane, target
+
+    def _wall(self, case: int, k: int) -> Wall | None:
+        if (case, k) not in self.walls:
+            labels = self.labels[case][k][self.boxes[case]]
+            self.walls[case, k] = wall_of(np.where(labels == OUTSIDE, 0, labels))
+        return self.walls[case, k]
+
+
+def _box(labels: np.ndarray, margin: int = 5) -> tuple[slice, slice]:
+    """Rows and columns that hold the ventricle in any slice, with a margin; all of them where there is none."""
+    lv = ((labels > 0) & (labels != OUTSIDE)).any(axis=0)
+    if not lv.any():
+        return slice(None), slice(None)
+    return tuple(slice(max(n.min() - margin, 0), n.max() + margin + 1) for n in np.nonzero(lv))
 
 
 def square_window(
-    planes: np.ndarray, labels: np.ndarray, center: np.ndarray, side: int
+    planes: np.ndarray, labels: np.ndarray, center: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A square about `center` wide enough for `side` to be turned in it; beyond the image edge labels are OUTSIDE."""
-    size = int(np.ceil(side * 1.45))
+    """`[..., row, column]` cut to a square of `size` about `center`; beyond the image edge labels are OUTSIDE."""
     start = np.round(center - size / 2).astype(int)
     index = [start[axis] + np.arange(size) for axis in (0, 1)]
-    clipped = [np.clip(index[axis], 0, labels.shape[axis] - 1) for axis in (0, 1)]
+    clipped = [np.clip(index[axis], 0, labels.shape[axis - 2] - 1) for axis in (0, 1)]
     inside = (clipped[0] == index[0])[:, None] & (clipped[1] == index[1])[None, :]
-    window = planes[:, clipped[0][:, None], clipped[1][None, :]]
-    target = np.where(inside, labels[clipped[0][:, None], clipped[1][None, :]], OUTSIDE)
-    return np.ascontiguousarray(window, np.float32), target
+    rows, columns = clipped[0][:, None], clipped[1][None, :]
+    target = np.where(inside, labels[..., rows, columns], OUTSIDE).astype(np.uint8)
+    return np.ascontiguousarray(planes[..., rows, columns], np.float32), target
 
 
-def augmented(
-    transforms, window: np.ndarray, target: np.ndarray, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image, normalised where it exists, and int64 labels after transforms that draw from `rng` alone."""
-    state = np.random.get_state()  # the library draws from the global generators: lend it ones of this sample's own
-    with torch.random.fork_rng(devices=[]):
-        np.random.seed(rng.integers(2**32, dtype=np.uint64).astype(np.uint32))
-        torch.manual_seed(int(rng.integers(2**62)))
-        sample = transforms(
-            image=torch.from_numpy(window), segmentation=torch.from_numpy(target[None].astype(np.int16))
-        )
-    np.random.set_state(state)
-    target = sample["segmentation"][0].long()
-    return torch.from_numpy(normalise(sample["image"].numpy(), (target != OUTSIDE).numpy())), target
+class WholeSlices(Batched):
+    """Whole slices at the finder's pixel size, shifted, turned and cut. `self[n]`: `(float32 [1, side, side], bool)`.
 
-
-class WholeSlices(Dataset):
-    """Whole slices at the finder's pixel size, shifted, turned and cut. `self[n]`: `(float32 [1, side, side], bool)`."""
+    With `synthetic`, cine hearts are met with LGE's contrast and drawn infarcts.
+    """
 
     #: 384 mm at 4 mm a pixel: a large field of view with room to shift.
     SIDE = 96
     MAX_SHIFT_MM = 90.0
 
-    def __init__(self, cases: list[PreparedCase], *, pixel_mm: float, seed: int):
-        self.cases, self.pixel_mm, self.seed = cases, pixel_mm, seed
-        self.planes = [normalise(case.image) for case in cases]
-        self.augment = augmentation(self.SIDE)
+    def __init__(self, cases: list[PreparedCase], *, pixel_mm: float, seed: int, synthetic: bool = False):
+        self.pixel_mm, self.seed, self.side, self.synthetic = pixel_mm, seed, self.SIDE, synthetic
+        self.strength = Strength(bend_pixels=1.0)
+        windows = [
+            square_window(normalise(c.image)[:, None], c.labels, np.array(c.labels.shape[1:]) / 2, 2 * self.SIDE)
+            for c in cases
+        ]
+        self.planes = [planes for planes, _ in windows]
+        self.labels = [labels for _, labels in windows]
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        rng = np.random.default_rng([self.seed, number])
-        case = rng.integers(len(self.cases))  # by patient first: long stacks do not count more
-        planes, labels = self.planes[case], self.cases[case].labels
-        k = rng.integers(len(planes))
-        shift = rng.uniform(-1, 1, 2) * self.MAX_SHIFT_MM / self.pixel_mm
-        center = np.array(labels.shape[1:]) / 2 + shift
-        window, target = square_window(planes[k : k + 1], labels[k], center, self.SIDE)
-        image, target = augmented(self.augment, window, target, rng)
-        return image, (target > 0) & (target != OUTSIDE)
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        case = rng.integers(len(self.planes))  # by patient first: long stacks do not count more
+        k = rng.integers(len(self.planes[case]))
+        planes, labels = self.planes[case][k], self.labels[case][k]
+        if self.synthetic:
+            planes = with_other_contrast(planes, [labels], rng)
+        return planes, labels, rng.uniform(-1, 1, 2) * self.MAX_SHIFT_MM / self.pixel_mm
+
+    def __getitems__(self, numbers: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return [(image, target > 0) for image, target in super().__getitems__(numbers)]
 
 
 class NumberedSampler(Sampler[int]):

@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from scarnet.conventions import Label, myocardium_mask
 
-#: Shares of samples.
-SYNTHETIC_SHARE, FAINTER_SHARE = 0.35, 0.30
+#: Shares of samples; cine hearts have no infarct of their own.
+SYNTHETIC_SHARE, FAINTER_SHARE = 0.15, 0.10
+CINE_SYNTHETIC_SHARE = 0.5
 #: Fewer pixels of cavity or muscle give no wall to draw in.
 MINIMUM_CAVITY, MINIMUM_MUSCLE = 25, 60
 
@@ -82,4 +83,30 @@ def with_fainter_scar(planes: np.ndarray, labels: list[np.ndarray], rng: np.rand
         if scar.any() and healthy.any():
             fall = share * (plane[scar].mean() - plane[healthy].mean())
             planes[n] = plane - ndimage.gaussian_filter(np.where(scar, max(fall, 0.0), 0.0), 0.6)
+    return planes
+
+
+def with_other_contrast(planes: np.ndarray, labels: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Cine (normalised) lit as LGE is: muscle brought to one dark level, cavity to a level of its own above it.
+
+    Muscle varies less than it does in cine where nulling succeeds, and more where coils or motion shade it; both are drawn.
+    The border between the two is softened as partial volume would.
+    """
+    planes = planes.copy()
+    rise = rng.uniform(0.35, 2.6)  # cavity above muscle, in standard deviations of the slice
+    dark = rng.uniform(-1.3, -0.2)
+    flatten = rng.uniform(0.0, 0.9)
+    texture = rng.uniform(0.0, 0.25)
+    soft = rng.uniform(0.4, 0.9)
+    for n, (plane, label) in enumerate(zip(planes, labels, strict=True)):
+        muscle, cavity = label == Label.MYOCARDIUM, label == Label.BLOOD_POOL
+        if not muscle.any():
+            continue
+        level = np.median(plane[muscle])
+        change = np.zeros_like(plane)
+        change[muscle] = (dark - level) - flatten * (plane[muscle] - level)
+        change[muscle] += texture * rng.standard_normal(int(muscle.sum()), np.float32)
+        if cavity.any():
+            change[cavity] = dark + rise - np.median(plane[cavity])
+        planes[n] = plane + ndimage.gaussian_filter(change, soft)
     return planes

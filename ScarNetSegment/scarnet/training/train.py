@@ -38,7 +38,7 @@ LGE_REPEATS = 4
 
 
 def train_scarnet(
-    data: Path,
+    data: Path | None,
     output: Path,
     *,
     name: str,
@@ -57,6 +57,7 @@ def train_scarnet(
 ) -> Path:
     """Train ScarNet on the patients of `folds` (all, unless given) and write a model folder to `output`.
 
+    Without `data` it is trained on cine hearts alone, lit as LGE and with drawn infarcts: a start for patients.
     `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration to go on from.
     `cine`, `synthetic`: further hearts and drawn infarcts, see LgeSlices. The run's checkpoint lies in `output/run` until the end;
     calling again with the same arguments goes on from it. Raises InputError or UsageError.
@@ -64,7 +65,9 @@ def train_scarnet(
     config = preset(preset_name)
     if loss not in LOSSES:
         raise UsageError(f"No loss is called '{loss}'; known are {', '.join(LOSSES)}.")
-    cases = _chosen(data, folds)
+    cases = _chosen(data, folds) if data is not None else []
+    if not cases and cine is None:
+        raise UsageError("Nothing to train on: give labelled patients, or cine anatomy with --cine.")
     started = time.time()
     _settle(run_parameters.seed)
     module = ScarNetTraining(
@@ -104,7 +107,7 @@ def train_scarnet(
             "loss": loss,
             "encoder": encoder,
             "started_from": before,
-            "cine_volumes": 0 if cine is None else len(samples.cases) - len(cases),
+            "cine_volumes": sum(samples.is_cine),
             "synthetic_scar": synthetic,
         },
         files={},
@@ -115,28 +118,35 @@ def train_scarnet(
 
 
 def train_finder(
-    data: Path,
+    data: Path | None,
     output: Path,
     *,
     name: str,
     version: str = "1",
     folds: list[int] | None = None,
     cine: Path | None = None,
+    start: str | Path | None = None,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
     progress: bool = True,
 ) -> Path:
-    """Train the network that finds the LV, on LGE patients and, if given, on a folder of cine anatomy."""
+    """Train the network that finds the LV, on LGE patients, on a folder of cine anatomy, or on both.
+
+    Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from.
+    """
     config = FinderConfig()
-    cases = _chosen(data, folds)
+    cases = _chosen(data, folds) if data is not None else []
+    if not cases and cine is None:
+        raise UsageError("Nothing to train on: give labelled patients, or cine anatomy with --cine.")
     started = time.time()
     _settle(run_parameters.seed)
     hearts = [prepare(case, config.pixel_mm) for case in cases]
     if cine is not None:
         hearts = hearts * LGE_REPEATS + prepare_cine(cine, config.pixel_mm)
-    samples = WholeSlices(hearts, pixel_mm=config.pixel_mm, seed=run_parameters.seed)
+    samples = WholeSlices(hearts, pixel_mm=config.pixel_mm, seed=run_parameters.seed, synthetic=not cases)
     module = FinderTraining(config, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps)
+    before = None if start is None else _go_on_from(module.network, start, kind="finder")
     module.network.load_state_dict(run(module, samples, Path(output) / "run", run_parameters, progress=progress))
     card = ModelCard(
         name=name,
@@ -146,7 +156,10 @@ def train_finder(
         classes=["left ventricle"],
         input={"pixel_mm": config.pixel_mm, "normalisation": NORMALISATION.replace("crop", "slice")},
         training=_facts(cases, folds, run_parameters, started)
-        | {"cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases)},
+        | {
+            "cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases),
+            "started_from": before,
+        },
         files={},
         licence=licence,
         citation=citation,
@@ -194,9 +207,9 @@ def _start_from(encoder: torch.nn.Module, name: str) -> None:
     load_medsam_encoder(encoder, find_model(name, kind="encoder") / WEIGHTS_NAME)
 
 
-def _go_on_from(network: torch.nn.Module, start: str | Path) -> dict:
+def _go_on_from(network: torch.nn.Module, start: str | Path, *, kind: str = "scarnet") -> dict:
     """Fill `network` from a model; what is known of that model's own training. Raises ModelError unless all fits."""
-    folder = find_model(start)
+    folder = find_model(start, kind=kind)
     card = verify(folder)
     load_weights(network, folder / WEIGHTS_NAME)
     return {"name": card.name, "version": card.version, "sha256": card.sha256, "training": card.training}

@@ -1,0 +1,130 @@
+"""Real patients as other scanners, archives and operators would hand them over: how far the measures fall.
+
+Each change takes a stack and the expert's labels to another stack and its labels. Nothing is drawn at random but noise, whose
+seed is fixed.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from scarnet.segmentation.crop import resampling_matrix
+from scarnet.segmentation.orientations import turn
+from scarnet.series import LgeSeries, StackGeometry
+from scarnet.training.data import resample_labels
+
+Case = tuple[LgeSeries, np.ndarray]
+
+
+def _on(series: LgeSeries, image: np.ndarray, geometry: StackGeometry | None = None) -> LgeSeries:
+    return replace(series, image=np.ascontiguousarray(image, np.float32), geometry=geometry or series.geometry)
+
+
+def with_pixels(case: Case, pixel_mm: float) -> Case:
+    """The same field of view on square pixels of `pixel_mm`."""
+    series, labels = case
+    spacing, shape = series.geometry.pixel_spacing_mm, series.geometry.shape
+    matrices = []
+    for axis in (0, 1):
+        step = pixel_mm / spacing[axis]
+        matrices.append(resampling_matrix(int(round(shape[1 + axis] / step)), (step - 1) / 2, step, shape[1 + axis]))
+    image = np.stack([matrices[0] @ plane @ matrices[1].T for plane in series.image])
+    resampled = np.stack([resample_labels(plane, *matrices) for plane in labels])
+    g = series.geometry
+    first = (
+        g.slice_origins_mm
+        + ((pixel_mm - spacing[0]) * g.row_direction + (pixel_mm - spacing[1]) * g.column_direction) / 2
+    )
+    geometry = replace(g, shape=image.shape, pixel_spacing_mm=(pixel_mm, pixel_mm), slice_origins_mm=first)
+    return _on(series, image, geometry), resampled
+
+
+def with_slices(case: Case, step: int) -> Case:
+    """Every `step`-th slice alone."""
+    series, labels = case
+    image = series.image[::step]
+    geometry = replace(series.geometry, shape=image.shape, slice_origins_mm=series.geometry.slice_origins_mm[::step])
+    return _on(series, image, geometry), labels[::step]
+
+
+def with_field_of_view(case: Case, field_mm: float, shift_mm: float = 0.0) -> Case:
+    """A square field about the middle of the ventricle moved by `shift_mm` along both axes; black beyond the image."""
+    series, labels = case
+    g = series.geometry
+    middle = np.argwhere(labels > 0)[:, 1:].mean(axis=0)
+    start, size = [], []
+    for axis in (0, 1):
+        size.append(int(round(field_mm / g.pixel_spacing_mm[axis])))
+        start.append(int(round(middle[axis] + shift_mm / g.pixel_spacing_mm[axis] - size[axis] / 2)))
+
+    def cut(array: np.ndarray) -> np.ndarray:
+        result = np.zeros((len(array), *size), array.dtype)
+        inside = [
+            slice(max(s, 0), max(min(s + n, length), 0))
+            for s, n, length in zip(start, size, array.shape[1:], strict=True)
+        ]
+        to = [slice(i.start - s, i.stop - s) for i, s in zip(inside, start, strict=True)]
+        result[(slice(None), *to)] = array[(slice(None), *inside)]
+        return result
+
+    offset = sum(
+        s * mm * d for s, mm, d in zip(start, g.pixel_spacing_mm, (g.row_direction, g.column_direction), strict=True)
+    )
+    image = cut(series.image)
+    geometry = replace(g, shape=image.shape, slice_origins_mm=g.slice_origins_mm + offset)
+    return _on(series, image, geometry), cut(labels)
+
+
+def turned(case: Case, turns: int, mirror: bool) -> Case:
+    """Stored in another of the eight orientations, without the header saying so."""
+    series, labels = case
+    image = turn(series.image, turns, mirror)
+    spacing = series.geometry.pixel_spacing_mm
+    geometry = replace(
+        series.geometry, shape=image.shape, pixel_spacing_mm=spacing if turns % 2 == 0 else spacing[::-1]
+    )
+    return _on(series, image, geometry), np.ascontiguousarray(turn(labels, turns, mirror))
+
+
+def with_values(case: Case, change: Callable[[np.ndarray], np.ndarray]) -> Case:
+    series, labels = case
+    return _on(series, change(series.image)), labels
+
+
+def _eight_bit(image: np.ndarray) -> np.ndarray:
+    low, high = image.min(), np.percentile(image, 99.5)
+    return np.round(255 * np.clip((image - low) / (high - low), 0, 1))
+
+
+def _shaded(image: np.ndarray) -> np.ndarray:
+    rows, columns = np.linspace(-1, 1, image.shape[1]), np.linspace(-1, 1, image.shape[2])
+    return (image - image.min()) * np.exp(0.9 * rows[:, None] + 0.5 * columns[None, :])
+
+
+def _noisy(image: np.ndarray) -> np.ndarray:
+    return image + np.random.default_rng(0).normal(0, 0.25 * image.std(), image.shape)
+
+
+#: Name and change. The field of view and the expert's heart are whole in all of them.
+CHANGES: dict[str, Callable[[Case], Case]] = {
+    "as acquired": lambda case: case,
+    "pixels of 0.7 mm": lambda case: with_pixels(case, 0.7),
+    "pixels of 2 mm": lambda case: with_pixels(case, 2.0),
+    "every second slice": lambda case: with_slices(case, 2),
+    "cropped to 160 mm": lambda case: with_field_of_view(case, 160.0),
+    "padded to 480 mm, 50 mm off centre": lambda case: with_field_of_view(case, 480.0, 50.0),
+    "8 bit over the stack": lambda case: with_values(case, _eight_bit),
+    "steep coil shading": lambda case: with_values(case, _shaded),
+    "noise of a quarter SD": lambda case: with_values(case, _noisy),
+    "signed with an offset, as PSIR": lambda case: with_values(case, lambda image: 3 * image - 2000),
+    "turned and mirrored": lambda case: turned(case, 1, True),
+    "slices in reverse": lambda case: reversed_slices(case),
+}
+
+
+def reversed_slices(case: Case) -> Case:
+    """Apex first instead of base first."""
+    series, labels = case
+    geometry = replace(series.geometry, slice_origins_mm=series.geometry.slice_origins_mm[::-1])
+    return _on(series, series.image[::-1], geometry), np.ascontiguousarray(labels[::-1])

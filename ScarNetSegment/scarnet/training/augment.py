@@ -1,0 +1,121 @@
+"""Augmentation of a whole batch at once: a dozen tensor operations instead of a dozen a sample.
+
+Every sample draws from a generator of its own, so that sample number n is the same picture in whichever batch it comes.
+Positions are turned, scaled and bent first; intensities are changed after. Measured on one core, a batch of 16 windows of
+three slices takes 60 ms, a fifth of a step of the compact network on them; a general library, sample by sample, took as
+long as the step itself.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from scarnet.conventions import Label
+
+#: Label of pixels that no image covers: they are turned with the rest, then left out of the normalisation as in use.
+OUTSIDE = 5
+_CLASSES = OUTSIDE + 1
+#: Control points a side of the elastic deformation and of the bias field.
+BEND_POINTS, FIELD_POINTS = 6, 3
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far samples are changed; shares are probabilities."""
+
+    log_scale: tuple[float, float] = (-0.15, 0.20)  # isotropic, e ** uniform; below 0 the heart is enlarged
+    log_stretch: float = 0.08  # one axis against the other: spacings are nominal
+    bend_share: float = 0.25
+    bend_pixels: float = 1.5  # standard deviation of a control point
+    blur_share: float = 0.10
+    coarse_share: float = 0.10  # acquired at as little as half the resolution
+    noise_share: float = 0.25
+    noise: float = 0.10  # in standard deviations of the crop
+    field_share: float = 0.25
+    field: float = 0.4  # log of gain, from one end to the other
+    gamma_share: float = 0.35
+    log_gamma: float = 0.4
+    blood_share: float = 0.10
+    blood: float = (
+        0.5  # standard deviations that the cavity is made darker or brighter: early, late and dark-blood images
+    )
+
+
+def placed(
+    windows: np.ndarray,
+    labels: np.ndarray,
+    shifts: np.ndarray,
+    side: int,
+    generators: list[np.random.Generator],
+    strength: Strength,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows `[n, channel, size, size]` and labels `[n, size, size]` to crops of `side` in any orientation.
+
+    `shifts` `(n, 2)`: rows and columns in pixels from the windows' middle to the crops'. Labels are resampled class by class
+    and the largest wins: no value is ever invented between two.
+    """
+    count, size = len(windows), windows.shape[-1]
+    theta = np.zeros((count, 2, 3), np.float32)
+    bends = np.zeros((count, 2, BEND_POINTS, BEND_POINTS), np.float32)
+    for n, rng in enumerate(generators):
+        angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+        scale = np.exp(rng.uniform(*strength.log_scale))
+        stretch = np.exp(rng.uniform(-0.5, 0.5) * strength.log_stretch)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        linear = turn @ np.diag([scale * stretch * mirror, scale / stretch])
+        theta[n, :, :2] = linear * side / size
+        theta[n, :, 2] = shifts[n, ::-1] * 2 / size
+        if rng.random() < strength.bend_share:
+            bends[n] = rng.normal(0, strength.bend_pixels * 2 / size, bends.shape[1:])
+    grid = F.affine_grid(torch.from_numpy(theta), [count, 1, side, side], align_corners=False)
+    bend = F.interpolate(torch.from_numpy(bends), size=(side, side), mode="bicubic", align_corners=True)
+    grid = grid + bend.movedim(1, -1)
+    image = F.grid_sample(torch.from_numpy(windows), grid, "bilinear", "border", align_corners=False)
+    classes = F.one_hot(torch.from_numpy(labels).long(), _CLASSES).movedim(-1, 1).float()
+    sampled = F.grid_sample(classes, grid, "bilinear", "zeros", align_corners=False)
+    sampled[:, OUTSIDE] += 1 - sampled.sum(1)  # beyond the window there is no image either
+    return image, sampled.argmax(1)
+
+
+def other_intensities(
+    image: torch.Tensor, labels: torch.Tensor, generators: list[np.random.Generator], strength: Strength
+) -> torch.Tensor:
+    """Crops `[n, channel, side, side]`, roughly normalised, as another scanner or another minute would have shown them."""
+    image = image.clone()
+    count, channels, side = image.shape[:3]
+    fields = np.zeros((count, 1, FIELD_POINTS, FIELD_POINTS), np.float32)
+    gamma, blood = np.ones(count, np.float32), np.zeros(count, np.float32)
+    noise = np.zeros(tuple(image.shape), np.float32)
+    for n, rng in enumerate(generators):
+        if rng.random() < strength.blood_share:
+            blood[n] = rng.uniform(-1, 1) * strength.blood
+        if rng.random() < strength.field_share:
+            fields[n] = rng.uniform(-0.5, 0.5, fields.shape[1:]) * strength.field
+        if rng.random() < strength.gamma_share:
+            gamma[n] = np.exp(rng.uniform(-1, 1) * strength.log_gamma)
+        if rng.random() < strength.blur_share:
+            image[n] = _blurred(image[n], rng.uniform(0.4, 1.1))
+        if rng.random() < strength.coarse_share:
+            coarse = int(round(side * rng.uniform(0.5, 1.0)))
+            small = F.interpolate(image[n : n + 1], size=(coarse, coarse), mode="area")
+            image[n] = F.interpolate(small, size=(side, side), mode="bicubic", align_corners=False)[0]
+        if rng.random() < strength.noise_share:
+            noise[n] = rng.standard_normal(noise.shape[1:], np.float32) * rng.uniform(0, strength.noise)
+    if blood.any():
+        cavity = F.avg_pool2d((labels == Label.BLOOD_POOL).float()[:, None], 3, 1, 1)
+        image = image + torch.from_numpy(blood)[:, None, None, None] * cavity
+    image = image + torch.from_numpy(noise)
+    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
+    unit = (image - low) / (high - low).clamp(min=1e-6)
+    field = F.interpolate(torch.from_numpy(fields), size=(side, side), mode="bicubic", align_corners=True)
+    return unit.clamp(min=1e-4) ** torch.from_numpy(gamma)[:, None, None, None] * field.exp()
+
+
+def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    steps = torch.arange(-3, 4, dtype=image.dtype)
+    kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(image[:, None], (3, 3, 3, 3), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None, :])[:, 0]

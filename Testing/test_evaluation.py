@@ -1,0 +1,259 @@
+"""Measures against numbers known by hand, choices against predictions made for the purpose, and the published table."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import ROOT
+from scarnet.evaluation import stress
+from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
+from scarnet.evaluation.cross_validation import judge, summarise_patients, summarise_slices
+from scarnet.evaluation.decisions import Candidates, choose, tabulate
+from scarnet.evaluation.overlap import compare, hausdorff_mm
+from scarnet.evaluation.predictions import Prediction, load, save
+from scarnet.network import find_model, read_card
+from scarnet.segmentation.doubt import FEATURES, fit, slice_features, slice_scar_doubt
+from scarnet.segmentation.interval import calibrate, percent_lv_interval
+from scarnet.segmentation.segment import labels_of
+from scarnet.series import StackGeometry
+
+TABLE = ROOT / "Resources" / "Evaluation" / "cross_validation"
+
+
+def geometry(shape, pixel_mm=(1.5, 1.5), slice_mm=10.0):
+    origins = np.zeros((shape[0], 3))
+    origins[:, 2] = slice_mm * np.arange(shape[0])
+    return StackGeometry(shape, pixel_mm, [1, 0, 0], [0, 1, 0], origins)
+
+
+def heart(scar_degrees=90.0, mvo=False, slices=5, size=64):
+    """A ring of muscle about a cavity, with a sector of scar in the middle slices."""
+    rows, columns = np.indices((size, size)) - size / 2
+    radius, angle = np.hypot(rows, columns), np.degrees(np.arctan2(rows, columns)) % 360
+    plane = np.where(radius < 12, 1, np.where(radius < 18, 2, 0)).astype(np.uint8)
+    labels = np.repeat(plane[None], slices, axis=0)
+    labels[1:-1][:, (plane == 2) & (angle < scar_degrees)] = 3
+    if mvo:
+        labels[1:-1][:, (plane == 2) & (angle > 20) & (angle < 60) & (radius < 15)] = 4
+    return labels
+
+
+def prediction(case, truth, *, fold=0, seed=0, speck=0, scar=0.8):
+    """What a network might say of `truth`: sure of all but scar, with a faint false region of `speck` pixels."""
+    labels = np.array(truth)
+    probabilities = np.stack([(labels == n) * 0.9 + 0.02 for n in range(5)]).astype(np.float32)
+    ill = labels >= 3
+    rng = np.random.default_rng(seed)
+    probabilities[3][ill], probabilities[2][ill] = scar + 0.05 * rng.random(int(ill.sum())), 1 - scar
+    if speck:
+        k, rows, columns = np.nonzero(labels == 2)
+        chosen = tuple(axis[(k == 0)][:speck] for axis in (k, rows, columns))
+        probabilities[3][chosen], probabilities[2][chosen] = 0.62, 0.36
+    probabilities /= probabilities.sum(axis=0)
+    group = "pathological" if ill.any() else "normal"
+    return Prediction(case, group, fold, geometry(labels.shape), probabilities.astype(np.float16), labels, "")
+
+
+def test_concordance_is_one_on_the_line_of_identity_alone():
+    a = np.array([0.0, 5.0, 12.0, 30.0])
+    assert concordance(a, a) == pytest.approx(1)
+    assert concordance(a, a + 5) < 1 and concordance(a, 2 * a) < 1
+    # By hand: means 1 and 2, variances 2/3, covariance 2/3, so 2 * 2/3 / (4/3 + 1).
+    assert concordance([0, 1, 2], [1, 2, 3]) == pytest.approx(4 / 7)
+
+
+def test_auroc_is_the_chance_of_the_right_order():
+    assert auroc([0.1, 0.2, 0.9], [False, False, True]) == 1
+    assert auroc([0.9, 0.2, 0.1], [False, False, True]) == 0
+    assert auroc([1, 1, 1, 1], [True, False, True, False]) == 0.5
+    assert np.isnan(auroc([1, 2], [True, True]))
+
+
+def test_the_bootstrap_holds_the_mean_and_narrows_with_more_patients():
+    few, many = np.random.default_rng(0).normal(0.7, 0.1, 20), np.random.default_rng(0).normal(0.7, 0.1, 2000)
+    for values in (few, many):
+        low, high = bootstrap_interval(values)
+        assert low < values.mean() < high
+    width = [np.diff(bootstrap_interval(values))[0] for values in (few, many)]
+    assert width[1] < width[0] / 5
+
+
+def test_hausdorff_of_moved_boxes_is_how_far_they_moved():
+    a = np.zeros((6, 40, 40), bool)
+    a[1:4, 10:20, 10:20] = True
+    g = geometry(a.shape, (1.5, 2.0), 8.0)
+    for axis, step, expected in ((1, 4, 6.0), (2, 3, 6.0), (0, 1, 8.0)):
+        assert hausdorff_mm(a, np.roll(a, step, axis), g) == pytest.approx(expected)
+    assert hausdorff_mm(a, a, g) == 0 and np.isnan(hausdorff_mm(a, a & False, g))
+
+
+def test_a_patients_row_by_hand():
+    truth = heart(90)
+    found = np.where(truth == 3, 2, truth).astype(np.uint8)
+    found[1:3][truth[1:3] == 3] = 3
+    row = compare(found, truth, geometry(truth.shape))
+    scar_ml = (truth[1] == 3).sum() * 1.5**2 * 10 / 1000
+    muscle_ml = (truth >= 2).sum() * 1.5**2 * 10 / 1000
+    assert row["scar_dice"] == pytest.approx(2 * 2 / (2 + 3)) and row["mvo_dice"] == 1
+    assert row["scar_difference_to_myocardium"] == pytest.approx(scar_ml / muscle_ml)
+    assert row["myocardium_hausdorff_mm"] == 0
+
+
+@given(st.integers(0, 10_000), st.sampled_from([30, 60, 81, 200]))
+def test_the_interval_holds_at_least_its_level_of_the_patients_it_was_made_of(seed, patients):
+    rng = np.random.default_rng(seed)
+    truth = np.where(rng.random(patients) < 0.3, 0, rng.gamma(3, 6, patients))
+    predicted = np.clip(truth + rng.normal(0, 3, patients), 0, 100)
+    calibration = calibrate(predicted, truth)
+    held = []
+    for p, t in zip(predicted, truth, strict=True):
+        low, high = percent_lv_interval(p, calibration)
+        assert 0 <= low <= p + 0.01 and p - 0.01 <= high <= 100
+        held.append(low - 0.01 <= t <= high + 0.01)
+    assert np.mean(held) >= 0.88  # ranks of either side are whole patients
+
+
+def test_a_model_without_calibration_states_no_interval_and_no_doubt():
+    assert percent_lv_interval(12.0, {}) is None
+    p = prediction("a", heart(60))
+    assert slice_scar_doubt(p.probabilities.astype(np.float32), p.truth, 2.25, {}) is None
+
+
+def test_doubt_finds_the_weights_that_made_the_errors_and_means_their_share():
+    rng = np.random.default_rng(0)
+    count = len(FEATURES)
+    features = rng.normal(0, 1, (6000, count)) * np.linspace(0.5, 2, count) + np.arange(count) % 3
+    weights = np.linspace(-1, 1, count)
+    poor = rng.random(6000) < 1 / (1 + np.exp(-(features @ weights - 0.5)))
+    found = fit(features, poor)
+    assert np.allclose(found["weights"], weights, atol=0.25)
+    doubt = 1 / (1 + np.exp(-(features @ found["weights"] + found["intercept"])))
+    assert doubt.mean() == pytest.approx(poor.mean(), abs=0.01) and auroc(doubt, poor) > 0.85
+
+
+def test_features_of_a_slice_by_hand_do_not_depend_on_the_size_of_pixels():
+    p = prediction("a", heart(120))
+    probabilities, labels = p.probabilities.astype(np.float32), p.truth
+    features = {
+        name: column for name, column in zip(FEATURES, slice_features(probabilities, labels, 2.25).T, strict=True)
+    }
+    k = 2  # with scar; slice 0 has none
+    drawn, expected = (labels[k] >= 3).sum(), probabilities[3:, k].sum()
+    inside = (probabilities[3:, k] * (labels[k] >= 3)).sum()
+    assert features["scar drawn"][k] == 1 and features["scar drawn"][0] == 0
+    assert features["expected overlap, scar drawn"][k] == pytest.approx(2 * inside / (drawn + expected), rel=1e-3)
+    assert features["drawn area, scar drawn"][k] == pytest.approx(np.log1p(drawn * 2.25 / 100))
+    assert features["muscle area, scar drawn"][0] == features["muscle area, no scar drawn"][k] == 0
+    assert features["muscle area, no scar drawn"][0] == pytest.approx(np.log1p((labels[0] >= 2).sum() * 2.25 / 100))
+    finer = slice_features(probabilities.repeat(2, 2).repeat(2, 3), labels.repeat(2, 1).repeat(2, 2), 2.25 / 4)
+    assert np.allclose(finer, slice_features(probabilities, labels, 2.25), rtol=1e-3)
+
+
+def test_sums_over_regions_equal_what_the_labels_themselves_give():
+    """`Candidates` never makes labels for a choice: it must agree with the code that does."""
+    p = prediction("a", heart(100), speck=25)
+    candidates = Candidates(p, 0.5)
+    for minimum_ml, minimum_percent in ((0.0, 0.0), (1.0, 0.0), (0.0, 5.0), (0.0, 60.0), (30.0, 0.0)):
+        decision = {"scar_threshold": 0.5, "minimum_scar_ml": minimum_ml, "minimum_scar_percent_lv": minimum_percent}
+        labels = labels_of(p.probabilities.astype(np.float32), p.geometry, decision)
+        row = compare(labels, p.truth, p.geometry)
+        overlap, difference, missed = candidates.outcome(minimum_ml, minimum_percent)
+        assert missed == (not (labels >= 3).any())
+        assert overlap == pytest.approx(row["scar_dice"])
+        assert difference == pytest.approx(row["scar_predicted_percent_lv"] - row["scar_truth_percent_lv"])
+
+
+def patients():
+    return [
+        prediction(
+            f"{'PN'[n % 2]}{n}", heart(0 if n % 2 else 60 + 10 * n), fold=n % 3, seed=n, speck=20 if n % 2 else 0
+        )
+        for n in range(9)
+    ]
+
+
+def test_false_specks_of_scar_free_patients_are_decided_away_and_infarcts_are_not():
+    found = patients()
+    decision = choose(found, tabulate(found))
+    for p in found:
+        labels = labels_of(p.probabilities.astype(np.float32), p.geometry, decision)
+        assert (labels >= 3).any() == (p.group == "pathological"), (p.case, decision)
+
+
+def test_cross_validation_reports_every_patient_once_with_its_own_folds_choice():
+    found = patients()
+    cases, slices, chosen = judge(found)
+    assert [row["case"] for row in cases] == [p.case for p in found]
+    assert set(chosen["decision_by_fold"]) == {"0", "1", "2"} and chosen["interval"]["patients"] == 9
+    summary = summarise_patients(cases)
+    assert summary["all"]["patients"] == 9 and summary["normal"]["scar_free_left_empty"] == 1
+    assert summary["pathological"]["any_scar_found"] == 1
+    assert json.dumps(summary | summarise_slices(slices), allow_nan=False)
+
+
+def test_the_choice_for_a_fold_is_blind_to_its_patients():
+    """A fold whose experts would call the false specks scar changes the others' choice and nothing for itself."""
+    found = patients()
+    changed = [
+        replace(p, truth=np.where(p.probabilities[3] > 0.5, 3, p.truth).astype(np.uint8)) if p.fold == 1 else p
+        for p in found
+    ]
+    before, after = (judge(these)[2]["decision_by_fold"] for these in (found, changed))
+    assert before["1"] == after["1"] and before["0"] != after["0"]
+
+
+def test_predictions_survive_the_disk(tmp_path):
+    p = prediction("a", heart(60, mvo=True))
+    save(p, tmp_path / "a.npz")
+    again = load(tmp_path / "a.npz")
+    assert np.array_equal(again.probabilities, p.probabilities) and np.array_equal(again.truth, p.truth)
+    assert again.geometry.matches(p.geometry) and (again.case, again.group, again.fold) == (p.case, p.group, p.fold)
+
+
+@pytest.mark.parametrize("name", stress.CHANGES)
+def test_changed_patients_keep_their_heart(name, phantom):
+    series, labels = stress.CHANGES[name]((phantom.series, phantom.labels))
+    assert series.image.shape == labels.shape == series.geometry.shape and labels.dtype == np.uint8
+    assert np.isfinite(series.image).all()
+    before = (phantom.labels >= 2).sum(axis=(1, 2)) @ phantom.series.geometry.voxel_volumes_ml
+    after = (labels >= 2).sum(axis=(1, 2)) @ series.geometry.voxel_volumes_ml
+    assert after == pytest.approx(before, rel=0.12 if name == "every second slice" else 0.02)
+    for array in (phantom.labels, labels):  # the bright cavity stays where the labels say it is
+        assert (array == 1).any()
+    assert series.image[labels == 1].mean() > series.image[labels == 2].mean()
+
+
+# --- the published table ------------------------------------------------------------------------------------------
+
+
+def published():
+    with (TABLE / "cases.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    text = {"case", "group", "error"}
+    return [{key: value if key in text else float(value) for key, value in row.items()} for row in rows]
+
+
+def test_the_published_means_follow_from_the_table_of_patients():
+    rows, summary = published(), json.loads((TABLE / "summary.json").read_text(encoding="utf-8"))
+    assert len(rows) == len({row["case"] for row in rows}) == 81
+    for group, values in summarise_patients(rows).items():
+        for name, value in values.items():
+            stated = summary[group][name]
+            if isinstance(value, dict):
+                for key, number in value.items():
+                    assert stated[key] == pytest.approx(number, abs=2e-3), (group, name, key)
+            else:
+                assert stated == pytest.approx(value, rel=1e-3, abs=0.1), (group, name)
+    predicted, truth = (np.array([row[f"scar_{which}_percent_lv"] for row in rows]) for which in ("predicted", "truth"))
+    assert calibrate(predicted, truth) == pytest.approx(summary["interval"])
+
+
+def test_the_shipped_model_decides_and_doubts_as_cross_validation_chose():
+    card = read_card(find_model())
+    summary = json.loads((TABLE / "summary.json").read_text(encoding="utf-8"))
+    assert all(getattr(card, name) == summary[name] for name in ("decision", "interval", "doubt"))
