@@ -33,7 +33,7 @@ def run_on_cluster(work: Callable[[Any], Any], items: list, scheduler: str) -> I
     with client:
         futures = {client.submit(partial(_on_worker, work), item, pure=False): item for item in items}
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 yield futures.pop(future), _result(future)
         finally:
             client.cancel(list(futures))

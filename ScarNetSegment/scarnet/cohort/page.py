@@ -16,10 +16,15 @@ _ORDER = (FAILED, REFUSED, SEGMENTED, CORRECTED)
 
 
 def by_doubt(states: Iterable[PatientState]) -> list[PatientState]:
-    """Patients without a result, then the segmented from the largest doubt down, then the corrected likewise."""
+    """Patients without a result, then the segmented from the largest doubt down (then the most to review), then the corrected."""
     return sorted(
         (state for state in states if state.complete),
-        key=lambda s: (_ORDER.index(s.row["status"]), -(s.row.get("doubt_max") or 0), s.patient),
+        key=lambda s: (
+            _ORDER.index(s.row["status"]),
+            -(s.row.get("doubt_max") or 0),
+            -(s.row.get("review") or 0),
+            s.patient,
+        ),
     )
 
 
