@@ -121,6 +121,10 @@ def _torch_logits(path: Path, card: ModelCard, device: str) -> Callable[[np.ndar
 
     network = build(card.kind, card.config)
     load_weights(network, path)
+    if device == "cpu":
+        from scarnet.network.faster import faster
+
+        network = faster(network)
     network = network.to(device).eval()
     half = device == "cuda"
     if device != "cpu":
