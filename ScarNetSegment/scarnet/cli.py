@@ -1,4 +1,4 @@
-"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `cohort`, `models`.
+"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `cohort`, `benchmark`, `models`.
 
 Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
 """
@@ -516,6 +516,41 @@ def _print_cohort(result, output: Path) -> None:
         raise ScarNetError(f"{failed} patients failed, as cohort.csv says why; the same command tries them again.")
     if result.states and not result.count("segmented") + result.count("corrected"):
         raise InputError("Not one patient could be used; cohort.csv says why.")
+
+
+@app.command()
+def benchmark(
+    input: Annotated[
+        Optional[Path], typer.Argument(help="An LGE series. Default: the shipped sample, a simulated heart.")
+    ] = None,
+    output: Output = Path("scarnet-benchmark"),
+    model: Model = "default",
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 5,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Time other runtimes and networks too, where installed.")
+    ] = True,
+    growth: Annotated[
+        bool, typer.Option("--growth/--no-growth", help="Time stacks of more slices and finer pixels.")
+    ] = True,
+) -> None:
+    """Time the main job step by step on this computer, first and warm, beside what else is installed."""
+    from scarnet.evaluation.benchmark import benchmark as run
+    from scarnet.evaluation.benchmark_report import markdown, write_benchmark
+    from scarnet.export.outputs import check_writable
+    from scarnet.resources import shipped
+
+    check_writable(output)
+    result = run(
+        input or shipped("SampleData/LGEShortAxis"),
+        model=model,
+        repeats=repeats,
+        peers=peers,
+        growth=growth,
+        on_step=lambda text: typer.echo(f"{text} …", err=True),
+    )
+    written = write_benchmark(output, result)
+    typer.echo(markdown(result))
+    typer.echo(f"Written to {output}: {', '.join(path.name for path in written)}")
 
 
 @models_app.command("list")
