@@ -30,6 +30,7 @@ from scarnet.cohort.tables import write_parquet
 from scarnet.cohort.work import run_patient
 from scarnet.errors import InputError, ModelError, UsageError
 from scarnet.export import write_label_map
+from scarnet.network.runtime import thread_count
 from scarnet.phantom import write_dicom
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import read_lge
@@ -174,6 +175,7 @@ def test_a_patient_is_the_highest_folder_of_one_study(tmp_path):
     write_dicom_image(tmp_path / "site/P3/after/1.dcm", "1.4")
     (tmp_path / "P4").mkdir()
     (tmp_path / ".hidden").mkdir()
+    (tmp_path / "site/P2/back").symlink_to(tmp_path / "site")
     write_dicom_image(tmp_path / "out/x/1.dcm", "1.5")
     assert found_in(tmp_path, leave_out=tmp_path / "out") == {
         "P1": "P1",
@@ -187,6 +189,12 @@ def test_a_patient_is_the_highest_folder_of_one_study(tmp_path):
     write_dicom_image(tmp_path / "loose.dcm", "1.1")
     with pytest.raises(InputError, match="lie loose"):
         find_patients(tmp_path)
+
+
+def test_folders_whose_images_name_no_study_are_not_taken_together(tmp_path):
+    for name in ("A", "B"):
+        write_dicom_image(tmp_path / "site" / name / "1.dcm", "")
+    assert set(found_in(tmp_path)) == {"site__A", "site__B"}
 
 
 def test_image_files_are_patients_and_outlines_are_not(tmp_path):
@@ -298,6 +306,16 @@ def test_only_one_run_writes_to_an_output(here, cohort, tmp_path):
     cohort()
     with _alone(tmp_path / "out"), pytest.raises(UsageError, match="Another scarnet cohort"):
         cohort()
+
+
+def threads_here(_):
+    return thread_count(), os.environ["OMP_NUM_THREADS"]
+
+
+def test_each_process_uses_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert [result for _, result in run_in_processes(threads_here, [1], 1)] == [(1, "1")]
+    assert os.environ["OMP_NUM_THREADS"] == "7" and "SCARNET_THREADS" not in os.environ
 
 
 def test_leaving_early_ends_the_processes():

@@ -68,21 +68,25 @@ class _Scan:
         self._root, self._leave_out, self._known = root, leave_out, {}
 
     def folders(self, folder: Path) -> list[Path]:
-        return [
-            p
-            for p in sorted(folder.iterdir())
-            if p.is_dir() and not p.name.startswith(".") and p.resolve() != self._leave_out
-        ]
+        """Below `folder`, hidden ones, the output and links back to where it lies left out."""
+        above = {folder.resolve(), *folder.resolve().parents, self._leave_out}
+        return [p for p in self._visible(folder) if p.is_dir() and p.resolve() not in above]
 
     def files(self, folder: Path) -> list[Path]:
-        return [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+        return [p for p in self._visible(folder) if p.is_file()]
+
+    def _visible(self, folder: Path) -> list[Path]:
+        try:
+            return [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+        except PermissionError:  # reading the patient will say so
+            return []
 
     def own_studies(self, folder: Path) -> set[str]:
         """Of the images directly in a folder: all are asked in the root, one is elsewhere."""
         studies: set[str] = set()
         for path in self.files(folder):
             if kind_of(path) is None and path.name.upper() != "DICOMDIR" and is_dicom(path):
-                studies.add(_study(path))
+                studies.add(_study(path) or str(folder))  # without a UID, folders are not taken together
                 if folder != self._root:
                     break
         return studies

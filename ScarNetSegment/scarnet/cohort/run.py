@@ -22,7 +22,7 @@ from scarnet.export.outputs import check_writable
 from scarnet.series.image_file import KINDS
 
 PATIENTS_FOLDER = "patients"
-#: Tables are rewritten at most this often while patients come in.
+#: Tables and page are rewritten at most this often while patients come in.
 TABLE_SECONDS = 5.0
 
 #: Called with patients done now, patients to do now, and the state that came in (None before the first).
@@ -159,12 +159,12 @@ def _work_through(
             states[item.key] = mark_failed(item, result.reason) if isinstance(result, Failure) else result
             done.append(item.key)
             if time.monotonic() - written > TABLE_SECONDS:
-                write_tables(output, states.values())
+                _write(output, states)
                 written = time.monotonic()
             on_patient(len(done), len(items), states[item.key])
     finally:
         results.close()  # workers end before anything else is written
-        write_tables(output, states.values())
+        _write(output, states)
     return done
 
 

@@ -1,6 +1,7 @@
 """One patient: read, segment or keep what was segmented, measure, write. The same function on every kind of worker."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -230,9 +231,9 @@ def _reason(item: WorkItem, text: str) -> str:
     text = " ".join(text.split())[:600]
     if not item.settings.pseudonyms:
         return text
-    names = {str(item.path), *item.path.parts[1:]}
+    names = {str(item.path), item.path.name}
     if item.path.is_dir():
         names |= {p.name for p in item.path.rglob("*")}
     for name in sorted(names, key=len, reverse=True):
-        text = text.replace(name, "(input)")
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(input)", text)
     return text
