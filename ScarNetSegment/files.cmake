@@ -7,6 +7,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/errors.py
   scarnet/evaluation/__init__.py
   scarnet/evaluation/evaluate.py
+  scarnet/evaluation/methods.py
   scarnet/evaluation/overlap.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
@@ -48,7 +49,10 @@ set(SCARNET_ENGINE_FILES
   scarnet/phantom/anatomy.py
   scarnet/phantom/physics.py
   scarnet/phantom/simulate.py
+  scarnet/phantom/study.py
+  scarnet/phantom/vendors.py
   scarnet/phantom/write.py
+  scarnet/phantom/zoo.py
   scarnet/process.py
   scarnet/quantification/__init__.py
   scarnet/quantification/aha.py
@@ -70,6 +74,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/resources.py
   scarnet/scene/__init__.py
   scarnet/scene/correction.py
+  scarnet/scene/dicom_volume.py
   scarnet/scene/host.py
   scarnet/scene/nodes.py
   scarnet/scene/points.py
@@ -88,10 +93,21 @@ set(SCARNET_ENGINE_FILES
   scarnet/series/checks.py
   scarnet/series/dicom.py
   scarnet/series/geometry.py
+  scarnet/series/header.py
   scarnet/series/image_file.py
+  scarnet/series/judge.py
   scarnet/series/lge.py
+  scarnet/series/listing.py
+  scarnet/series/members.py
+  scarnet/series/names.py
   scarnet/series/nifti.py
+  scarnet/series/offers.py
+  scarnet/series/pixels.py
+  scarnet/series/quiet.py
   scarnet/series/read.py
+  scarnet/series/reconstruction.py
+  scarnet/series/stacks.py
+  scarnet/series/study.py
   scarnet/training/__init__.py
   scarnet/training/data.py
   scarnet/training/loop.py

@@ -323,17 +323,6 @@ class Loader(QtUiTools.QUiLoader):
         return widget
 
 
-def with_scene_files(scene):
-    """Let `scene` write and read .mrb, as the application does; keep what is returned as long as that is needed."""
-    remote = slicer.vtkMRMLRemoteIOLogic()
-    remote.SetMRMLScene(scene)
-    remote.AddDataIOToScene()
-    manager = slicer.vtkDataIOManagerLogic()
-    manager.SetMRMLApplicationLogic(scene._scarnet_application)
-    manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
-    return remote, manager
-
-
 # --- the application ------------------------------------------------------------------------------------------------
 
 

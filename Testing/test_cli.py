@@ -131,7 +131,7 @@ def test_dicom_segmentation_is_written_when_asked_for(run, sample_folder, tmp_pa
     assert (tmp_path / "out" / "segmentation.dcm").stat().st_size > 10_000
     write_label_map(tmp_path / "lge.nii.gz", read_lge(truth).image.astype(np.uint8), read_lge(truth).geometry)
     result = run("measure", truth, "--volume", tmp_path / "lge.nii.gz", "-o", tmp_path / "none", "--dicom")
-    refused(result, 3, "refers to DICOM images")
+    refused(result, 3, "refer to DICOM images")
     assert not (tmp_path / "none").exists()
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,12 +202,15 @@ def test_image_files_are_patients_and_outlines_are_not(tmp_path):
     for name in "a/x.nii.gz a/x.seg.nrrd a/x_labels.nii.gz b/Case_1_image.nii.gz b/Case_1_other.nrrd c/y.mha".split():
         write_image(tmp_path / name, np.zeros((2, 4, 4)))
     write_image(tmp_path / "case/Images/z.nii.gz", np.zeros((2, 4, 4)))
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.writestr("1.dcm", b"")
     write_image(tmp_path / "case/Contours/z.nii.gz", np.zeros((2, 4, 4)))
     assert found_in(tmp_path) == {
         "a__x": "a/x.nii.gz",
         "b__Case_1": "b/Case_1_image.nii.gz",
         "c__y": "c/y.mha",
         "case__Images__z": "case/Images/z.nii.gz",
+        "study": "study.zip",
     }
 
 

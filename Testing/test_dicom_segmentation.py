@@ -82,7 +82,7 @@ def test_a_hand_drawn_segmentation_is_manual_and_empty_segments_are_left_out(dic
 
 
 def test_what_cannot_be_a_seg_is_refused(dicom_folder, phantom, tmp_path):
-    with pytest.raises(InputError, match="refers to DICOM images"):
+    with pytest.raises(InputError, match="refer to DICOM images"):
         write_dicom_segmentation(tmp_path / "s.dcm", phantom.series, phantom.labels)
     with pytest.raises(InputError, match="is empty"):
         write_dicom_segmentation(tmp_path / "s.dcm", read_lge(dicom_folder), phantom.labels * 0)

@@ -18,7 +18,7 @@ from scarnet.panel.record import recall  # noqa: E402
 from scarnet.quantification import quantify  # noqa: E402
 from scarnet.quantification.frame import heart_frame  # noqa: E402
 from scarnet.scene import correction, nodes, views  # noqa: E402
-from scarnet.scene.host import start_scene  # noqa: E402
+from scarnet.scene.host import scene_files, start_scene  # noqa: E402
 from scarnet.scene.points import point_lps_mm  # noqa: E402
 from scarnet.segmentation import ScarSegmentation, segment  # noqa: E402
 from scarnet.segments import ALGORITHM_TYPE_TAG  # noqa: E402
@@ -646,21 +646,12 @@ def test_a_saved_scene_brings_the_whole_state_back(done, tmp_path):
     done.refresh()
     expected = done.report
 
-    def with_io(scene):
-        remote = slicer.vtkMRMLRemoteIOLogic()
-        remote.SetMRMLScene(scene)
-        remote.AddDataIOToScene()
-        manager = slicer.vtkDataIOManagerLogic()
-        manager.SetMRMLApplicationLogic(scene._scarnet_application)
-        manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
-        return remote, manager
-
-    keep = with_io(slicer.mrmlScene)
+    keep = scene_files(slicer.mrmlScene)
     assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "s.mrb"))
     done.close()
     del keep
     scene = start_scene()
-    keep = with_io(scene)
+    keep = scene_files(scene)
     assert scene.ReadFromMRB(str(tmp_path / "s.mrb"), True, slicer.vtkMRMLMessageCollection())
     node = scene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode")
     again = Presenter(PanelParameters(node))

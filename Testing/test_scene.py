@@ -10,7 +10,7 @@ from scarnet.errors import InputError  # noqa: E402
 from scarnet.export import read_segmentation  # noqa: E402
 from scarnet.quantification import quantify  # noqa: E402
 from scarnet.scene import nodes  # noqa: E402
-from scarnet.scene.host import start_scene  # noqa: E402
+from scarnet.scene.host import scene_files, start_scene  # noqa: E402
 from scarnet.segments import ALGORITHM_NAME_TAG, ALGORITHM_TYPE_TAG, SEGMENTS  # noqa: E402
 
 MODEL = {"name": "compact-emidec", "version": "1", "sha256": "0123456789abcdef" * 4}
@@ -81,18 +81,11 @@ def test_slicer_reads_what_the_command_line_wrote(volume, phantom, tmp_path):
 
 def test_the_same_numbers_after_a_saved_scene(scene, volume, phantom, tmp_path):
     nodes.new_segmentation(phantom.labels, volume, "S", model=MODEL)
-    remote = slicer.vtkMRMLRemoteIOLogic()
-    remote.SetMRMLScene(scene)
-    remote.AddDataIOToScene()
-    io_logic = slicer.vtkDataIOManagerLogic()
-    io_logic.SetMRMLApplicationLogic(scene._scarnet_application)
-    io_logic.SetAndObserveDataIOManager(remote.GetDataIOManager())
+    keep = [scene_files(scene)]
     path = tmp_path / "scene.mrb"
     assert scene.WriteToMRB(str(path))
     other = start_scene()
-    remote_2 = slicer.vtkMRMLRemoteIOLogic()
-    remote_2.SetMRMLScene(other)
-    remote_2.AddDataIOToScene()
+    keep.append(scene_files(other))
     messages = slicer.vtkMRMLMessageCollection()
     assert other.ReadFromMRB(str(path), True, messages)
     volume_2 = other.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")

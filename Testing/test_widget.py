@@ -25,6 +25,7 @@ import panel_host  # noqa: E402
 from scarnet import worker  # noqa: E402
 from scarnet.panel import job  # noqa: E402
 from scarnet.scene import nodes  # noqa: E402
+from scarnet.scene.host import scene_files  # noqa: E402
 from scarnet.segmentation import ScarSegmentation  # noqa: E402
 
 
@@ -372,7 +373,7 @@ def test_the_scene_is_exported_too_and_dicom_says_why_not(host, volume, worker_s
     assert not ui.dicomCheckBox.enabled and "DICOM module" in ui.dicomCheckBox.toolTip
     ui.sceneCheckBox.checked = True
     ui.exportDirectory.directory = str(tmp_path)
-    keep = panel_host.with_scene_files(host.scene)
+    keep = scene_files(host.scene)
     click(host, "exportButton")
     assert host.dialogs == []
     (folder,) = tmp_path.glob("ScarNet*")

@@ -1,4 +1,5 @@
-"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `cohort`, `benchmark`, `models`.
+"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `evaluate-methods`, `cohort`,
+`benchmark`, `series`, `models`.
 
 Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
 """
@@ -26,11 +27,18 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that are there, checked and added.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+series_app = typer.Typer(help="What a study holds, and which stack of it would be used.", no_args_is_help=True)
+app.add_typer(series_app, name="series")
 
 
 class PaperSize(str, Enum):
     A4 = "a4"
     LETTER = "letter"
+
+
+class Images(str, Enum):
+    MAGNITUDE = "magnitude"
+    PSIR = "psir"
 
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
@@ -39,6 +47,12 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Spacing = Annotated[
     Optional[str],
     typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),
+]
+Stack = Annotated[
+    Optional[int], typer.Option("--series", help="Number of a stack in 'scarnet series list'; default: the best.")
+]
+Said = Annotated[
+    Optional[Images], typer.Option("--reconstruction", help="What the images are, where tags and image do not tell.")
 ]
 Density = Annotated[float, typer.Option(help="Myocardial density, g/mL.")]
 Dicom = Annotated[
@@ -51,6 +65,10 @@ Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],
     typer.Option(help="X,Y,Z (LPS, mm): anterior insertion of the right ventricle, for the AHA segments."),
+]
+Remote = Annotated[
+    Optional[str],
+    typer.Option(help="X,Y,Z (LPS, mm): remote myocardium lies in this direction from the cavity, in every slice."),
 ]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
 
@@ -94,6 +112,12 @@ def _numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | Non
     return values
 
 
+def _said(images: Images | None):
+    from scarnet.series import Reconstruction
+
+    return None if images is None else Reconstruction(images.value)
+
+
 def _folds(text: str | None) -> list[int] | None:
     if text is None:
         return None
@@ -132,12 +156,17 @@ def _print_report(report, written: dict[str, Path]) -> None:
 
 @app.command()
 def segment(
-    input: Annotated[Path, typer.Argument(help="A DICOM folder or file, .nii(.gz), .nrrd or .mha.")],
+    input: Annotated[
+        Path,
+        typer.Argument(help="DICOM (a whole study's folder, a file, a DICOMDIR or a zip), .nii(.gz), .nrrd or .mha."),
+    ],
     output: Output,
     model: Model = "default",
     device: Device = "auto",
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
     spacing: Spacing = None,
+    series: Stack = None,
+    reconstruction: Said = None,
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     flips: Annotated[
         Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
@@ -146,6 +175,7 @@ def segment(
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
+    remote: Remote = None,
 ) -> None:
     """Segment LV myocardium and scar of an LGE short-axis series and write labels and report."""
     center = _numbers(lv_center, "--lv-center", 3)
@@ -156,12 +186,15 @@ def segment(
         device=device,
         center=center,
         spacing=_numbers(spacing, "--spacing", 3),
+        stack=series,
+        reconstruction=reconstruction,
         density=density,
         flips=flips,
         with_report=not no_report,
         paper=paper.value,
         with_dicom=dicom,
         insertion=_numbers(rv_insertion, "--rv-insertion", 3),
+        remote=_numbers(remote, "--remote", 3),
     )
     _print_report(report, written)
 
@@ -174,12 +207,15 @@ def _segment(
     device="auto",
     center=None,
     spacing=None,
+    stack=None,
+    reconstruction=None,
     density,
     flips=None,
     with_report=True,
     paper="a4",
     with_dicom=False,
     insertion=None,
+    remote=None,
 ):
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -190,9 +226,9 @@ def _segment(
     from scarnet.segmentation import segment as run
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(density, insertion)
+    parameters = QuantificationParameters(density, insertion, remote)
     check_writable(output)
-    series = read_lge(input, spacing_mm=spacing)
+    series = read_lge(input, spacing_mm=spacing, stack=stack, reconstruction=_said(reconstruction))
     if with_dicom:
         check_dicom_output(series)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -225,6 +261,8 @@ def measure(
     ],
     volume: Annotated[Path, typer.Option(help="The LGE series it was drawn on.")],
     output: Output,
+    series_number: Stack = None,
+    reconstruction: Said = None,
     scar: Annotated[Optional[str], typer.Option(help="Name (label map: value) of the scar segment.")] = None,
     myocardium: Annotated[
         Optional[str], typer.Option(help="Name (label map: value) of the myocardium segment.")
@@ -241,6 +279,7 @@ def measure(
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
     rv_insertion: RvInsertion = None,
+    remote: Remote = None,
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation_file, write_outputs
@@ -251,14 +290,21 @@ def measure(
     from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
     from scarnet.series import read_lge
 
-    parameters = QuantificationParameters(density, _numbers(rv_insertion, "--rv-insertion", 3))
+    parameters = QuantificationParameters(
+        density, _numbers(rv_insertion, "--rv-insertion", 3), _numbers(remote, "--remote", 3)
+    )
     check_writable(output)
-    series = read_lge(volume, spacing_mm=_numbers(spacing, "--spacing", 3))
+    series = read_lge(
+        volume,
+        spacing_mm=_numbers(spacing, "--spacing", 3),
+        stack=series_number,
+        reconstruction=_said(reconstruction),
+    )
     if dicom:
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
     origins = {name: asdict(origin) for name, origin in read.origins.items()}
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation), "origins": origins}}
+    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
     run = read_run(ai, series) if ai else None
     if run is not None:
         provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
@@ -303,12 +349,17 @@ def phantom(
     transmurality: Annotated[
         float, typer.Option(help="Of the infarct at its centre, 0 (none) to 1.", min=0, max=1)
     ] = 0.85,
+    vendor: Annotated[
+        Optional[str],
+        typer.Option(help="A whole study as siemens, ge, philips, canon or another export of the zoo has it."),
+    ] = None,
 ) -> None:
     """Simulate an LGE short-axis DICOM series with exactly known truth. The defaults give the shipped sample."""
     from dataclasses import replace
 
     from scarnet.export.outputs import check_writable
-    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample
+    from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, write_sample, write_vendor_sample
+    from scarnet.phantom.zoo import named
     from scarnet.series import Reconstruction
 
     check_writable(output)
@@ -316,7 +367,10 @@ def phantom(
     parameters = PhantomParameters(heart=HeartParameters(scar=scar))
     if magnitude:
         parameters = replace(parameters, reconstruction=Reconstruction.MAGNITUDE)
-    made = write_sample(output, parameters, seed=seed)
+    if vendor is not None:
+        made = write_vendor_sample(output, named(vendor), parameters, seed=seed)
+    else:
+        made = write_sample(output, parameters, seed=seed)
     typer.echo(f"Written to {output}: " + ", ".join(f"{key} {value:.2f}" for key, value in made.truth_ml.items()))
 
 
@@ -551,6 +605,86 @@ def benchmark(
     written = write_benchmark(output, result)
     typer.echo(markdown(result))
     typer.echo(f"Written to {output}: {', '.join(path.name for path in written)}")
+
+
+@app.command("evaluate-methods")
+def evaluate_methods(
+    output: Output,
+    data: Annotated[
+        Optional[Path], typer.Argument(help="Folder of labelled patients, as for train; without: the simulated heart.")
+    ] = None,
+    folds: Folds = None,
+) -> None:
+    """Compare intensity methods (n-SD, FWHM, Otsu, ...) with experts' infarcts, or with a simulated one over noise."""
+    from scarnet.evaluation import methods
+    from scarnet.export.outputs import check_writable
+    from scarnet.export.tables import write_csv
+    from scarnet.files import replacing
+
+    check_writable(output)
+    if data is None:
+        rows = list(methods.contrast_curve())
+        write_csv(output / "contrast.csv", rows)
+        try:
+            with replacing(output / "contrast.svg") as part:
+                methods.draw_contrast_curve(rows, part)
+        except ImportError:
+            raise UsageError(
+                "contrast.csv is written; its figure needs one more package: pip install matplotlib."
+            ) from None
+        typer.echo(f"Written to {output}: contrast.csv, contrast.svg")
+        return
+    rows = methods.evaluate_methods(data, folds=_folds(folds))
+    summary = methods.summarise_methods(rows)
+    write_csv(output / "cases.csv", rows)
+    write_csv(output / "methods.csv", summary)
+    with replacing(output / "methods.md") as part:
+        part.write_text(methods.as_markdown(summary), encoding="utf-8")
+    typer.echo(methods.as_markdown(summary))
+
+
+@series_app.command("list")
+def series_list(
+    study: Annotated[Path, typer.Argument(help="A DICOM folder, a file, a DICOMDIR or a zip archive.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """Every stack of a study, the best LGE short axis first, with a verdict and its reason."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from scarnet.series.listing import COLUMNS, summary
+    from scarnet.series.study import read_study
+
+    if not study.exists():
+        raise UsageError(f"{study} does not exist; give a DICOM folder, a DICOMDIR or a zip archive.")
+    found = summary(read_study(study))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for title, _ in COLUMNS:
+        table.add_column(title, overflow="fold")
+    for row in found["stacks"]:
+        style = "bold" if row["number"] == found["chosen"] else "" if row["usable"] else "dim"
+        table.add_row(*(Text(cell(row)) for _, cell in COLUMNS), style=style)
+    console.print(table)
+    console.print()
+    for row in found["stacks"]:
+        console.print(
+            f"{row['number']}: {row['reason']}",
+            style="" if row["usable"] else "dim",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    for reason, count in found["left_out"].items():
+        console.print(f"Left out: {reason}: {count}", style="dim", markup=False, highlight=False)
+    if found["chosen"]:
+        console.print(f"'scarnet segment' takes stack {found['chosen']}; --series chooses another.", highlight=False)
+    else:
+        console.print(found["problem"], style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @models_app.command("list")

@@ -137,6 +137,13 @@ class SegmentOrigin:
     algorithm_version: str = ""
 
 
+def stated_origin(kind: str | None, name: str | None = "", version: str | None = "") -> SegmentOrigin:
+    """What a file says of who drew a segment; MANUAL where it says nothing that DICOM knows."""
+    if kind not in ("AUTOMATIC", "SEMIAUTOMATIC"):
+        return SegmentOrigin()
+    return SegmentOrigin(kind, name or "", version or "")
+
+
 def algorithm_type(model: dict | None, edited: bool) -> str:
     """DICOM's word for who drew a segment (PS3.3 C.8.20.2)."""
     if not model:
@@ -153,7 +160,7 @@ def origin_of(model: dict | None, edited: bool) -> SegmentOrigin:
 
 def read_origins(provenance: dict) -> dict[str, SegmentOrigin]:
     """Who drew the segments that were read from a file, as the provenance of a report keeps it (`measure`)."""
-    kept = (provenance.get("segmentation") or {}).get("origins") or {}
+    kept = provenance.get("origins") or {}
     return {name: SegmentOrigin(**facts) for name, facts in kept.items()}
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from scarnet.errors import InputError, UsageError
 from scarnet.files import replacing
 from scarnet.series.dicom import is_dicom
-from scarnet.series.image_file import KINDS, kind_of
+from scarnet.series.image_file import KINDS
 
 #: Words in the name of a file or folder that holds outlines, not images.
 _OUTLINES = re.compile(r"(^|[_\-. ])(labels?|masks?|seg|segmentation|contours?|gt|truth|corrected)([_\-. ]|$)", re.I)
 #: Where a folder holds images so named (as for `scarnet train`), the others in it are not images.
 _NAMED_IMAGE = re.compile(r"_image$", re.I)
+#: Of a study in one file.
+ARCHIVE_SUFFIX = ".zip"
 PSEUDONYMS_NAME = "pseudonyms.json"
 
 
@@ -34,7 +36,7 @@ def find_patients(root: Path, *, leave_out: Path | None = None) -> list[Patient]
     """Every patient below `root`, by key.
 
     - DICOM: the highest folder below `root` whose images are all of one study; nothing else is sought inside it.
-    - NIfTI, NRRD, MetaImage: every file that is not named as outlines; where there are `*_image` files, these alone.
+    - NIfTI, NRRD, MetaImage, zip archive: every file that is not named as outlines; where there are `*_image` files, these alone.
     - A folder directly in `root` that holds neither is listed too: reading it will say why it cannot be used.
 
     `leave_out`: the output, where it lies inside `root`. Hidden files and folders are passed over. Raises InputError
@@ -57,7 +59,9 @@ def find_patients(root: Path, *, leave_out: Path | None = None) -> list[Patient]
         found += below or [child]
     found += scan.image_files(root)
     if not found:
-        raise InputError(f"{root} holds no patient: neither folders of DICOM images nor files {', '.join(KINDS)}.")
+        raise InputError(
+            f"{root} holds no patient: neither folders of DICOM images nor files {', '.join(KINDS)} or .zip."
+        )
     return _named(root, found)
 
 
@@ -85,7 +89,7 @@ class _Scan:
         """Of the images directly in a folder: all are asked in the root, one is elsewhere."""
         studies: set[str] = set()
         for path in self.files(folder):
-            if kind_of(path) is None and path.name.upper() != "DICOMDIR" and is_dicom(path):
+            if not _suffix(path) and path.name.upper() != "DICOMDIR" and is_dicom(path):
                 studies.add(_study(path) or str(folder))  # without a UID, folders are not taken together
                 if folder != self._root:
                     break
@@ -109,7 +113,7 @@ class _Scan:
         yield from self.image_files(folder)
 
     def image_files(self, folder: Path) -> list[Path]:
-        images = [p for p in self.files(folder) if kind_of(p) and not p.name.lower().endswith(".seg.nrrd")]
+        images = [p for p in self.files(folder) if _suffix(p) and not p.name.lower().endswith(".seg.nrrd")]
         named = [p for p in images if _NAMED_IMAGE.search(_stem(p))]
         return named or [p for p in images if not _OUTLINES.search(_stem(p))]
 
@@ -127,8 +131,13 @@ def _study(path: Path) -> str:
 
 
 def _stem(path: Path) -> str:
-    suffix = next((s for s in sorted(KINDS, key=len, reverse=True) if path.name.lower().endswith(s)), "")
-    return path.name[: len(path.name) - len(suffix)]
+    return path.name[: len(path.name) - len(_suffix(path))]
+
+
+def _suffix(path: Path) -> str:
+    """Of an image file or an archive; empty for others."""
+    known = (*KINDS, ARCHIVE_SUFFIX)
+    return next((s for s in sorted(known, key=len, reverse=True) if path.name.lower().endswith(s)), "")
 
 
 def _named(root: Path, paths: list[Path]) -> list[Patient]:

@@ -14,6 +14,9 @@ Coding Scheme Identification Sequence). Values are never reused for another mean
 | ENHANCED_SLICES | Number of slices with enhancement | none found |
 | TERRITORY | Usual coronary territory | the arteries have codes, the relation has none |
 | OUTLINED | As outlined | measurement method: the segment itself, no threshold |
+| CORE_PERCENT_LV | Infarct core, percent of LV myocardial volume | no code for core or grey zone |
+| GREY_PERCENT_LV | Infarct grey zone, percent of LV myocardial volume | the same |
+| ZONE_... | a definition of core and grey zone, by its key in report.json | the same |
 | THR_... | an intensity method, by its key in report.json | no codes for n-SD, FWHM and the like |
 """
 
@@ -28,7 +31,7 @@ REPORT_TITLE: Code = ("DCM", "126000", "Imaging Measurement Report")
 CARDIAC_MRI: Code = ("SCT", "241620005", "Cardiac MRI")
 ARTIFICIAL_INTELLIGENCE: Code = ("DCM", "123110", "Artificial Intelligence")
 COMMENT: Code = ("DCM", "121106", "Comment")
-CONCLUSION: Code = ("DCM", "121077", "Conclusion")
+NARRATIVE_SUMMARY: Code = ("DCM", "111412", "Narrative Summary")  # by a machine: a conclusion is a reader's
 
 LV_MYOCARDIUM: Code = ("SCT", "49848007", "Myocardium of left ventricle")
 LEFT_VENTRICLE: Code = ("SCT", "87878005", "Left ventricle")
@@ -38,6 +41,8 @@ MASS: Code = ("SCT", "118538004", "Mass")
 LV_MASS: Code = ("LN", "18087-7", "Left Ventricle Mass")
 PERCENT_LV: Code = (PRIVATE_SCHEME, "PERCENT_LV", "Percent of LV myocardial volume")
 PERCENT_SEGMENT: Code = (PRIVATE_SCHEME, "PERCENT_SEGMENT", "Percent of the wall segment's myocardial volume")
+CORE_PERCENT_LV: Code = (PRIVATE_SCHEME, "CORE_PERCENT_LV", "Infarct core, percent of LV myocardial volume")
+GREY_PERCENT_LV: Code = (PRIVATE_SCHEME, "GREY_PERCENT_LV", "Infarct grey zone, percent of LV myocardial volume")
 TRANSMURALITY: Code = (PRIVATE_SCHEME, "TRANSMURALITY", "Transmural extent of enhancement")
 ENHANCED_SLICES: Code = (PRIVATE_SCHEME, "ENHANCED_SLICES", "Number of slices with enhancement")
 
@@ -96,9 +101,19 @@ FINDINGS: dict[str, Code] = {segment.segment_id: segment.type for segment in SEG
 
 
 def threshold_method(key: str) -> Code:
-    """The private code of an intensity method, from its key in the report such as `5sd`. Code values hold 16 characters."""
+    """The private code of an intensity method, from its key in the report such as `5sd`."""
+    return PRIVATE_SCHEME, _code_value("THR", key), f"Threshold method {key}"[:64]
+
+
+def zone_definition(key: str) -> Code:
+    """The private code of a definition of core and grey zone, from its key in the report such as `roes`."""
+    return PRIVATE_SCHEME, _code_value("ZONE", key), f"Core and grey zone by {key}"[:64]
+
+
+def _code_value(prefix: str, key: str) -> str:
+    """At most 16 characters, as SH holds."""
     plain = re.sub(r"[^A-Z0-9]+", "_", key.upper()).strip("_")
-    return PRIVATE_SCHEME, f"THR_{plain}"[:16].rstrip("_"), f"Threshold method {key}"[:64]
+    return f"{prefix}_{plain}"[:16].rstrip("_")
 
 
 def concept(code: Code):

@@ -7,9 +7,10 @@ import pydicom
 from pydicom.sr.coding import Code as DicomCode
 
 from scarnet.errors import InputError
-from scarnet.export.dicom_source import quiet, require_highdicom
+from scarnet.export.dicom_source import functional_group, quiet, require_highdicom
+from scarnet.export.regrid import SAME_POINT_MM
 from scarnet.export.stored import StoredSegment
-from scarnet.segments import SEGMENTS, SegmentOrigin, match_codes
+from scarnet.segments import SEGMENTS, match_codes, stated_origin
 from scarnet.series import LgeSeries, StackGeometry
 
 _SEGMENTATION, _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
@@ -37,9 +38,13 @@ def read_dicom_segmentation(
             if kind not in (_SEGMENTATION, _LABEL_MAP):
                 known = pydicom.uid.UID(kind).name if kind else "nothing that says what it is"
                 raise InputError(f"{path.name} is no DICOM segmentation but {known}; give the SEG file.")
+            geometry, slice_of = _place(dataset, path.name)
             stored = hd.seg.Segmentation.from_dataset(dataset, copy=False)
-            pixels = stored.pixel_array
-            return _segments(stored, pixels, path.name), *_place(stored, path.name, series)
+            frames = stored.pixel_array.reshape(-1, *geometry.shape[1:])
+            notes = _belonging(stored, series)
+            if str(stored.SegmentationType) == "FRACTIONAL":
+                notes += (f"The DICOM SEG holds fractions; {FRACTION_INSIDE:g} and more was taken as inside.",)
+            return _segments(stored, frames, slice_of), geometry, notes
         except InputError:
             raise
         except Exception as error:  # decoders and damaged files raise many types; all mean the same to a user
@@ -48,37 +53,41 @@ def read_dicom_segmentation(
             ) from error
 
 
-def _place(stored, name: str, series: LgeSeries) -> tuple[StackGeometry, tuple[str, ...]]:
-    orientation, positions, spacing, thickness = _frames(stored, name)
-    normal = np.cross(*orientation)
-    slices, _ = _slices(positions, normal)
+def _place(dataset: pydicom.Dataset, name: str) -> tuple[StackGeometry, np.ndarray]:
+    """The stack of the slices that hold frames, and for each frame the number of its slice there."""
+    orientation, positions, spacing, thickness = _frames(dataset, name)
+    slices, slice_of = _slices(positions, np.cross(*orientation))
+    if np.abs(positions - slices[slice_of]).max() > SAME_POINT_MM:
+        raise InputError(f"{name} holds frames beside one another in one plane; export one stack of slices alone.")
     geometry = StackGeometry(
-        shape=(len(slices), int(stored.Rows), int(stored.Columns)),
+        shape=(len(slices), int(dataset.Rows), int(dataset.Columns)),
         pixel_spacing_mm=spacing,
         column_direction=orientation[0],
         row_direction=orientation[1],
         slice_origins_mm=slices,
         single_slice_thickness_mm=thickness,
     )
-    notes = []
+    return geometry, slice_of
+
+
+def _belonging(stored, series: LgeSeries) -> tuple[str, ...]:
+    """Whether it was made for these images, as far as identifiers tell."""
     source = series.source
-    frame = str(stored.get("FrameOfReferenceUID", ""))
     if source.study_instance_uid and str(stored.StudyInstanceUID) != source.study_instance_uid:
-        notes.append("The DICOM SEG belongs to another study than the images: make sure that it is this patient's.")
-    elif source.frame_of_reference_uid and frame != source.frame_of_reference_uid:
-        notes.append(
-            "The DICOM SEG names another frame of reference than the images; it was placed by its coordinates."
-        )
-    return geometry, tuple(notes)
+        return ("The DICOM SEG belongs to another study than the images: make sure that it is this patient's.",)
+    frame = str(stored.get("FrameOfReferenceUID", ""))
+    if source.frame_of_reference_uid and frame != source.frame_of_reference_uid:
+        return ("The DICOM SEG names another frame of reference than the images; it was placed by its coordinates.",)
+    return ()
 
 
-def _frames(stored, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float], float | None]:
+def _frames(dataset: pydicom.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float], float | None]:
     """Orientation `(2, 3)`, position of each frame `(frames, 3)`, pixel spacing, and slice thickness where it is stated."""
-    shared = stored.SharedFunctionalGroupsSequence[0]
+    shared = dataset.SharedFunctionalGroupsSequence[0]
     orientations, positions, spacings = [], [], []
-    for frame in stored.PerFrameFunctionalGroupsSequence:
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
         found = [
-            (frame if keyword in frame else shared).get(keyword)
+            functional_group(frame, shared, keyword)
             for keyword in ("PlaneOrientationSequence", "PlanePositionSequence", "PixelMeasuresSequence")
         ]
         if not all(found) or "ImagePositionPatient" not in found[1][0]:
@@ -107,24 +116,27 @@ def _slices(positions: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.n
     return positions[first], number
 
 
-def _segments(stored, pixels: np.ndarray, name: str) -> list[StoredSegment]:
-    frames = pixels.reshape(-1, int(stored.Rows), int(stored.Columns))
-    orientation, positions, _, _ = _frames(stored, name)
-    _, slice_of = _slices(positions, np.cross(*orientation))
+def _segments(stored, frames: np.ndarray, slice_of: np.ndarray) -> list[StoredSegment]:
     label_map = str(stored.SegmentationType) == "LABELMAP"
     limit = 1.0
     if str(stored.SegmentationType) == "FRACTIONAL":
         limit = FRACTION_INSIDE * float(stored.MaximumFractionalValue)
+    shared = stored.SharedFunctionalGroupsSequence[0]
+    segment_of = []
+    if not label_map:
+        for frame in stored.PerFrameFunctionalGroupsSequence:
+            group = functional_group(frame, shared, "SegmentIdentificationSequence")
+            segment_of.append(int(group[0].ReferencedSegmentNumber))
     found = []
     for description in stored.SegmentSequence:
         number = int(description.SegmentNumber)
         if label_map and number == 0:
             continue  # what is no segment
         mask = np.zeros((slice_of.max() + 1, *frames.shape[1:]), bool)
-        for frame, k, item in zip(frames, slice_of, stored.PerFrameFunctionalGroupsSequence, strict=True):
+        for index, (frame, k) in enumerate(zip(frames, slice_of, strict=True)):
             if label_map:
                 mask[k] |= frame == number
-            elif int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber) == number:
+            elif segment_of[index] == number:
                 mask[k] |= frame >= limit
         found.append(_stored(description, mask))
     return found
@@ -143,10 +155,10 @@ def _stored(description, mask: np.ndarray) -> StoredSegment:
         name=label,
         definition=definition,
         mask=mask,
-        origin=SegmentOrigin(
-            str(description.get("SegmentAlgorithmType") or "MANUAL"),
-            str(description.get("SegmentAlgorithmName") or ""),
-            str(identification[0].get("AlgorithmVersion") or "") if identification else "",
+        origin=stated_origin(
+            description.get("SegmentAlgorithmType"),
+            description.get("SegmentAlgorithmName"),
+            identification[0].get("AlgorithmVersion") if identification else None,
         ),
     )
 

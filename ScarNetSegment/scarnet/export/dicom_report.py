@@ -17,16 +17,15 @@ from scarnet.errors import UsageError
 from scarnet.export import dicom_codes as codes
 from scarnet.export.dicom_codes import concept
 from scarnet.export.dicom_segmentation import DEVICE_SERIAL_NUMBER, MANUFACTURER, MODEL_NAME
-from scarnet.export.dicom_source import CHARACTER_SET, quiet, require_highdicom, source_images
+from scarnet.export.dicom_source import CHARACTER_SET, functional_group, quiet, require_highdicom, source_images
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
 from scarnet.quantification.report import SegmentMeasures
+from scarnet.resources import shipped
 from scarnet.segments import SEGMENTS, Code, SegmentOrigin, origin_of
 from scarnet.series import LgeSeries
 
 SERIES_NUMBER = 9702
-#: UT values may be long; a reader's screen is not.
-_MAXIMUM_TEXT = 1024
 
 
 def write_dicom_report(
@@ -69,15 +68,11 @@ def dicom_report(
             # An image library (TID 1600) states the thickness of each slice; images that state none are listed as evidence.
             referenced_images=images if all(image.get("SliceThickness") for image in images) else None,
         )
-        for code, text in _sentences(report):
-            content[0].ContentSequence.append(
-                hd.sr.TextContentItem(
-                    name=concept(code),
-                    value=text[:_MAXIMUM_TEXT],
-                    relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
-                )
-            )
-        return hd.sr.Comprehensive3DSR(
+        items = content[0].ContentSequence
+        start = next(k for k, item in enumerate(items) if item.RelationshipType == "CONTAINS")
+        items.insert(start, _text(hd, codes.COMMENT, scarnet.RESEARCH_USE))  # before any number
+        items.extend(_text(hd, code, text) for code, text in _sentences(report))
+        document = hd.sr.Comprehensive3DSR(
             evidence=[*images, *([] if segmentation is None else [segmentation])],
             content=content,
             series_instance_uid=hd.UID(),
@@ -92,9 +87,10 @@ def dicom_report(
             is_complete=True,
             is_final=False,
             is_verified=False,
-            specific_character_set=CHARACTER_SET,
             coding_schemes=codes.coding_schemes(),
         )
+        document.SpecificCharacterSet = CHARACTER_SET
+        return document
 
 
 def _observer(hd):
@@ -112,12 +108,18 @@ def _observer(hd):
     )
 
 
+def _text(hd, code: Code, text: str):
+    return hd.sr.TextContentItem(
+        name=concept(code), value=text, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS
+    )
+
+
 def _sentences(report: ScarReport) -> list[tuple[Code, str]]:
-    """What a reader must know beside the numbers: use, finding, definitions, warnings, and what to look at first."""
-    lines = [(codes.COMMENT, scarnet.RESEARCH_USE)]
-    if report.summary:
-        lines.append((codes.CONCLUSION, report.summary))
+    """What a reader must know beside the numbers: the finding, definitions, warnings, and what to look at first."""
+    lines = [(codes.NARRATIVE_SUMMARY, report.summary)] if report.summary else []
     lines += [(codes.COMMENT, f"Rule, {name.replace('_', ' ')}: {text}") for name, text in report.rules.items()]
+    if report.context.get("inter_reader"):
+        lines.append((codes.COMMENT, f"Context: {report.context['inter_reader']}"))
     lines += [(codes.COMMENT, f"Warning: {text}") for text in report.quality.warnings]
     lines += [(codes.COMMENT, f"To review: {text}") for text in report.quality.review]
     return lines
@@ -129,7 +131,21 @@ def _groups(hd, report: ScarReport, images, segmentation, origins: Mapping[str, 
     groups += [builder.aha_segment(s) for s in report.aha17 if s.myocardium_volume_ml is not None]
     if report.thresholds:
         groups.append(builder.thresholds())
+    if report.zones:
+        groups.append(builder.zones())
     return groups
+
+
+def _images_of(segmentation: pydicom.Dataset, number: int) -> list[pydicom.Dataset]:
+    """References to the images that the frames of a segment were drawn on, as our SEG states them for each frame."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    found = {}
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        group = functional_group(frame, shared, "SegmentIdentificationSequence")
+        if int(group[0].ReferencedSegmentNumber) == number:
+            for image in frame.DerivationImageSequence[0].SourceImageSequence:
+                found[str(image.ReferencedSOPInstanceUID)] = image
+    return list(found.values())
 
 
 class _GroupBuilder:
@@ -146,7 +162,13 @@ class _GroupBuilder:
 
     def structure(self, segment_id: str):
         segment = next(s for s in SEGMENTS if s.segment_id == segment_id)
-        measurements, evaluations = getattr(self, f"_measure_{segment_id.lower()}")()
+        measure = {
+            "LVMyocardium": self._myocardium,
+            "Scar": self._scar,
+            "MVO": self._mvo,
+            "LVBloodPool": self._blood_pool,
+        }[segment_id]
+        measurements, evaluations = measure()
         common: dict[str, Any] = dict(
             finding_type=concept(codes.FINDINGS[segment_id]),
             finding_sites=[self.hd.sr.FindingSite(concept(segment.region or codes.LEFT_VENTRICLE))],
@@ -167,26 +189,36 @@ class _GroupBuilder:
         item = next(s for s in self.segmentation.SegmentSequence if int(s.SegmentNumber) == number)
         return self.hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=self.hd.sr.TrackingIdentifier(item.TrackingUID, item.TrackingID),
-            referenced_segment=self.hd.sr.ReferencedSegment.from_segmentation(self.segmentation, segment_number=number),
+            referenced_segment=self.hd.sr.ReferencedSegment(
+                self.segmentation.SOPClassUID,
+                self.segmentation.SOPInstanceUID,
+                segment_number=number,
+                source_images=[
+                    self.hd.sr.SourceImageForSegmentation(image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID)
+                    for image in _images_of(self.segmentation, number)
+                ],
+            ),
             **common,
         )
 
-    def _measure_lvmyocardium(self):
+    def _myocardium(self):
         lv = self.report.lv
-        model = self.report.provenance.get("model")
+        model = self.report.provenance.get("model") or {}
+        # The shipped models leave them to the blood pool; of a hand, or a model trained by a user, it is not known.
+        known = bool(model) and (shipped("Models") / str(model.get("name"))).is_dir()
         return [
             self._number(codes.VOLUME, lv.myocardium_volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS),
             self._number(codes.LV_MASS, lv.mass_g, codes.GRAM),
-        ], ([self._evaluation(codes.PAPILLARY_MUSCLE, codes.PAPILLARY_MUSCLE_EXCLUDED)] if model else [])
+        ], ([self._evaluation(codes.PAPILLARY_MUSCLE, codes.PAPILLARY_MUSCLE_EXCLUDED)] if known else [])
 
-    def _measure_scar(self):
+    def _scar(self):
         scar = self.report.scar
         transmurality = (
             (codes.MEAN, scar.transmurality_mean_percent),
             (codes.MAXIMUM, scar.transmurality_max_percent),
         )
         return [
-            *self._burden(scar, interval=getattr(scar, "percent_lv_interval", None)),
+            *self._burden(scar, interval=scar.percent_lv_interval),
             self._number(codes.ENHANCED_SLICES, scar.enhanced_slices, codes.COUNT),
             *(
                 self._number(codes.TRANSMURALITY, value, codes.PERCENT, derivation=derivation)
@@ -195,10 +227,10 @@ class _GroupBuilder:
             ),
         ], []
 
-    def _measure_mvo(self):
+    def _mvo(self):
         return self._burden(self.report.mvo), []
 
-    def _measure_lvbloodpool(self):
+    def _blood_pool(self):
         volume_ml = self.report.lv.blood_pool_volume_ml
         return [self._number(codes.VOLUME, volume_ml, codes.MILLILITRE, method=codes.SUM_OF_VOXELS)], []
 
@@ -246,21 +278,44 @@ class _GroupBuilder:
         )
 
     def thresholds(self):
-        """Scar as intensity methods would have it, for comparison; the definitions are parameters of the algorithm."""
+        """Scar as intensity methods would have it, for comparison."""
         thresholds = self.report.thresholds
+        return self._by_intensity(
+            "Scar by intensity, for comparison",
+            thresholds,
+            [
+                self._number(codes.PERCENT_LV, measures.percent_lv, codes.PERCENT, method=codes.threshold_method(key))
+                for key, measures in thresholds.items()
+            ],
+        )
+
+    def zones(self):
+        """Infarct core and grey zone, by every definition."""
+        return self._by_intensity(
+            "Infarct core and grey zone by intensity",
+            self.report.zones,
+            [
+                self._number(name, value, codes.PERCENT, method=codes.zone_definition(key))
+                for key, measures in self.report.zones.items()
+                for name, value in (
+                    (codes.CORE_PERCENT_LV, measures.core_percent_lv),
+                    (codes.GREY_PERCENT_LV, measures.grey_percent_lv),
+                )
+            ],
+        )
+
+    def _by_intensity(self, name: str, measured: Mapping[str, Any], measurements: list):
+        """Each number names its method by a code, which the parameters of the algorithm define in words."""
         return self.hd.sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), "Scar by intensity, for comparison"),
+            tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), name),
             finding_type=concept(codes.FINDINGS["Scar"]),
             finding_sites=[self.hd.sr.FindingSite(concept(codes.LV_MYOCARDIUM))],
             algorithm_id=self.hd.sr.AlgorithmIdentification(
                 name=MANUFACTURER,
                 version=scarnet.__version__,
-                parameters=[f"{key}: {measures.definition}" for key, measures in thresholds.items()],
+                parameters=[f"{key}: {measures.definition}" for key, measures in measured.items()],
             ),
-            measurements=[
-                self._number(codes.PERCENT_LV, measures.percent_lv, codes.PERCENT, method=codes.threshold_method(key))
-                for key, measures in thresholds.items()
-            ],
+            measurements=measurements,
         )
 
     def _algorithm(self, name: str):
@@ -279,7 +334,7 @@ class _GroupBuilder:
         return self.hd.sr.AlgorithmIdentification(
             name=origin.algorithm_name or "unknown",
             version=origin.algorithm_version or "unknown",
-            family=concept(codes.ARTIFICIAL_INTELLIGENCE) if model else None,
+            # The family (artificial intelligence) stands in the SEG: readers of SR take it for an evaluation of the finding.
             parameters=[*sha256, drawn, *self._file(), measured],
         )
 

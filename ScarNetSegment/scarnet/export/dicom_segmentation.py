@@ -75,6 +75,9 @@ def dicom_segmentation(
         for number, segment in enumerate(present, start=1)
     ]
     geometry = series.geometry
+    thickness_mm = float(images[0].get("SliceThickness") or np.median(geometry.slice_weights_mm))
+    for image in images:
+        image.SliceThickness = image.get("SliceThickness") or thickness_mm  # highdicom asks for it
     with quiet():
         segmentation = hd.seg.Segmentation(
             # highdicom takes one series for its source. Where every slice is a series of its own (common in LGE) the first
@@ -94,7 +97,7 @@ def dicom_segmentation(
             device_serial_number=DEVICE_SERIAL_NUMBER,
             content_label="SCARNET",
             content_description="LV myocardium and scar on LGE, research use only",
-            pixel_measures=_pixel_measures(hd, geometry, images[0]),
+            pixel_measures=_pixel_measures(hd, geometry, thickness_mm),
             plane_orientation=hd.PlaneOrientationSequence(
                 hd.CoordinateSystemNames.PATIENT,
                 [float(v) for v in (*geometry.column_direction, *geometry.row_direction)],
@@ -105,20 +108,22 @@ def dicom_segmentation(
             ],
             omit_empty_frames=True,
             series_description="ScarNet segmentation, research use only",
-            specific_character_set=CHARACTER_SET,
             coding_schemes=coding_schemes(),
         )
+    segmentation.SpecificCharacterSet = CHARACTER_SET
+    if "ContentCreatorName" not in segmentation:
+        segmentation.ContentCreatorName = ""  # type 2 (PS3.3 C.8.20.2): no person is named
     _refer_frames_to_images(segmentation, geometry, images)
     return segmentation
 
 
-def _pixel_measures(hd, geometry: StackGeometry, image: pydicom.Dataset):
+def _pixel_measures(hd, geometry: StackGeometry, thickness_mm: float):
     """SliceThickness is what was excited, the distance is what volumes rest on; stated only where there is one distance."""
     steps = geometry.slice_steps_mm
     equidistant = len(steps) > 0 and geometry.is_uniform
     return hd.PixelMeasuresSequence(
         pixel_spacing=[round(s, 6) for s in geometry.pixel_spacing_mm],
-        slice_thickness=float(image.get("SliceThickness") or np.median(geometry.slice_weights_mm)),
+        slice_thickness=thickness_mm,
         spacing_between_slices=round(float(np.median(steps)), 6) if equidistant else None,
     )
 

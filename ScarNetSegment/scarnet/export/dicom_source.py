@@ -40,6 +40,11 @@ def source_images(series: LgeSeries) -> list[pydicom.Dataset]:
 
     Raises InputError unless they are DICOM files that can still be read and say which study and place they belong to.
     """
+    if series.source.kind == "dicom" and not series.source.slice_files:
+        raise InputError(
+            "DICOM SEG and SR refer to files with one slice each; these slices lie in an archive or in a multi-frame file. "
+            "Unpack the archive, or leave --dicom out."
+        )
     if series.source.kind != "dicom" or len(series.source.slice_files) != series.image.shape[0]:
         raise InputError("DICOM SEG and SR refer to DICOM images; this input is none. Give the DICOM folder instead.")
     images = []
@@ -61,8 +66,15 @@ def source_images(series: LgeSeries) -> list[pydicom.Dataset]:
             for keyword in _KNOWN_OR_EMPTY:
                 if keyword not in image:
                     setattr(image, keyword, "")
+            image.decode()  # in the character set it came in, before that is changed
+            image.SpecificCharacterSet = CHARACTER_SET
             images.append(image)
     return images
+
+
+def functional_group(frame: pydicom.Dataset, shared: pydicom.Dataset, keyword: str):
+    """Of a frame: its own, or the one that all share (PS3.3 C.7.6.16); None where there is neither."""
+    return (frame if keyword in frame else shared).get(keyword)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ def onto_grid(
     Stacks that hold the same points in another order (turned, mirrored, or with slices left out that hold nothing) are
     put in order without loss. Anything else is refused with InputError, which calls the file `name`, unless `resample`:
     then every voxel of `target` takes the label of the source voxel that it lies in, or none outside the source.
-    Nearest neighbour keeps scar inside myocardium and invents no label between two; weights of a linear interpolation
-    would be cut at 0.5 anyway, and thin walls vanish there.
+    Nearest neighbour, because volumes are what is reported: linear interpolation cut at one half outlines a little better
+    (Dice + 0.01 on drawn hearts) but loses up to a quarter of thin scar, nearest a tenth (Testing/test_dicom_reading.py).
     """
     if source.matches(target, tolerance_mm=SAME_POINT_MM):
         return labels, ()

@@ -24,6 +24,7 @@ from scarnet.segments import (
     algorithm_type,
     labels_from_masks,
     match_segment,
+    stated_origin,
 )
 from scarnet.series import LgeSeries, StackGeometry, read_label_map
 from scarnet.series.dicom import is_dicom
@@ -114,9 +115,10 @@ def read_segmentation_file(
     if path.is_dir():
         raise InputError(f"{path.name} is a folder; give the segmentation's file (a DICOM SEG is one file).")
     notes, origins, target = (), {}, series.geometry
+    dicom = kind_of(path) is None and is_dicom(path)
     if path.name.lower().endswith(".seg.nrrd"):
         stored, geometry = _read_seg_nrrd(path)
-    elif kind_of(path) is None and is_dicom(path):
+    elif dicom:
         from scarnet.export.dicom_read import read_dicom_segmentation
 
         stored, geometry, notes = read_dicom_segmentation(path, series)
@@ -131,7 +133,7 @@ def read_segmentation_file(
     if stored is not None:
         masks, origins, more = choose_segments(stored, path.name, scar=scar, myocardium=myocardium)
         labels, notes = labels_from_masks(masks), notes + more
-    if not is_dicom(path):
+    if not dicom:
         # Files of one affine know equidistant slices alone: so was an irregular stack written.
         target = StackGeometry.from_affine_lps(series.geometry.affine_lps, series.geometry.shape)
         if series.spacing_source != "file" and geometry.shape == target.shape:
@@ -162,9 +164,8 @@ def _read_seg_nrrd(path: Path) -> tuple[list[StoredSegment], StackGeometry]:
             name=segment.get("name", ""),
             definition=match_segment(segment.get("name", ""), _terminology(segment)),
             mask=(layers[segment.get("layer", 0)] == segment["labelValue"]).transpose(2, 1, 0),
-            origin=SegmentOrigin(
-                segment.get("tags", {}).get(ALGORITHM_TYPE_TAG) or "MANUAL",
-                segment.get("tags", {}).get(ALGORITHM_NAME_TAG, ""),
+            origin=stated_origin(
+                segment.get("tags", {}).get(ALGORITHM_TYPE_TAG), segment.get("tags", {}).get(ALGORITHM_NAME_TAG)
             ),
         )
         for segment in stored["segments"]

@@ -39,6 +39,7 @@ class PhantomParameters:
     ti_error_ms: float = 0.0  # of the inversion time against perfect nulling
     tr_ms: float = 1700.0  # two heartbeats at 70 per minute
     noise: float = 0.020  # standard deviation, in units of equilibrium magnetisation (blood gives about 0.2)
+    texture: float = 0.07  # of the tissue itself, as a share of its signal
     shading: float = 0.25  # fall of the coils' sensitivity across the chest
     long_axis: tuple[float, float, float] = (0.66, -0.55, -0.51)  # base to apex: left, forward, down
     lateral: tuple[float, float, float] = (0.60, 0.75, 0.0)  # displayed right, made perpendicular to the long axis
@@ -169,8 +170,8 @@ def _image(p: PhantomParameters, fractions: np.ndarray, rng: np.random.Generator
     signal = np.einsum("ktrc,t->krc", fractions, tissue_signals(ti, p.tr_ms))
     texture = ndimage.gaussian_filter(rng.normal(size=signal.shape), (0, 2.2, 2.2))
     signal = (
-        signal * (1 + 0.07 * texture / texture.std())
-        + 0.006 * ndimage.gaussian_filter(texture, (0, 3, 3)) / texture.std()
+        signal * (1 + p.texture * texture / texture.std())
+        + 0.006 / 0.07 * p.texture * ndimage.gaussian_filter(texture, (0, 3, 3)) / texture.std()
     )
     rows, columns = np.meshgrid(*[np.linspace(-1, 1, p.size)] * 2, indexing="ij")
     signal = signal * (1 + p.shading * (-0.8 * rows - 0.5 * columns))  # the front coil lies over the chest

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scarnet.errors import UsageError
 from scarnet.export import write_label_map
 from scarnet.phantom.simulate import Phantom, PhantomParameters, describe, simulate
+from scarnet.phantom.study import write_study
+from scarnet.phantom.zoo import Variant
 from scarnet.series import Reconstruction
 
 #: Phase-sensitive values are stored unsigned with this offset, which RescaleIntercept takes away again.
@@ -92,6 +95,23 @@ def write_sample(
     folder = Path(folder)
     phantom = simulate(parameters, seed=seed)
     write_dicom(phantom, folder / "LGEShortAxis")
+    _write_truth(folder, phantom)
+    return phantom
+
+
+def write_vendor_sample(
+    folder: Path, variant: Variant, parameters: PhantomParameters = PhantomParameters(), *, seed: int = SAMPLE_SEED
+) -> Phantom:
+    """A whole study as `variant` exports it in `study`, and the truth of the whole heart beside it as `write_sample` has it."""
+    folder = Path(folder)
+    kinds = (Reconstruction.PSIR, Reconstruction.MAGNITUDE)
+    hearts = {kind.value: simulate(replace(parameters, reconstruction=kind), seed=seed) for kind in kinds}
+    write_study(variant, folder / "study", hearts)
+    phantom = hearts["magnitude" if variant.images == "magnitude" else "psir"]
+    _write_truth(folder, phantom)
+    return phantom
+
+
+def _write_truth(folder: Path, phantom: Phantom) -> None:
     write_label_map(folder / "truth.nii.gz", phantom.labels, phantom.series.geometry)
     (folder / "truth.json").write_text(json.dumps(describe(phantom), indent=2) + "\n", encoding="utf-8")
-    return phantom

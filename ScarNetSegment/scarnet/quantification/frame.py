@@ -6,6 +6,7 @@ order changes which wall is which.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -40,8 +41,15 @@ class HeartFrame:
 
     def angles_deg(self, slice_index: int) -> np.ndarray:
         """`[row, column]` display angle of every pixel centre about the slice's centre, 0 to 360."""
-        offset = self._offsets(slice_index)
-        return np.degrees(np.arctan2(offset @ self.up, offset @ self.right)) % 360
+        if slice_index not in self._angles:
+            offset = self._offsets(slice_index)
+            self._angles[slice_index] = np.degrees(np.arctan2(offset @ self.up, offset @ self.right)) % 360
+        return self._angles[slice_index]
+
+    @cached_property
+    def _angles(self) -> dict[int, np.ndarray]:
+        """Asked for by segments, remote region and insertion alike: worked out once a slice."""
+        return {}
 
     def distances_mm(self, slice_index: int) -> np.ndarray:
         """`[row, column]` distance of every pixel centre from the slice's centre."""

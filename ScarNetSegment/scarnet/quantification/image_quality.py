@@ -1,7 +1,7 @@
 """What the image itself says against trusting numbers made from it.
 
-Limits were set on the 81 labelled EMIDEC patients (experts' outlines), where each states how many it would flag, and hold against
-simulated stacks with the fault put in (Testing/test_quality.py).
+Limits were set on the 81 labelled EMIDEC patients (experts' outlines), each with how many of them it flags: 13 are warned of at all.
+Simulated stacks with the fault put in hold every limit from both sides (Testing/test_quality.py).
 """
 
 import numpy as np
@@ -18,17 +18,18 @@ MISSING_SLICE_STEPS = 1.6
 UNEQUAL_SHARE = 0.1
 #: The centre of one slice off the line through its neighbours' by this much: another breath-hold. EMIDEC: largest 4.6 mm, none flagged.
 SHIFT_MM = 5.0
-#: Blood over remote myocardium, in standard deviations of remote, median over slices. EMIDEC: 5th percentile 2.5.
+#: Blood over remote myocardium, in standard deviations of remote, median over slices. EMIDEC: 3 flagged.
 LOW_BLOOD_CNR = 2.5
-#: Outlined scar over remote myocardium, likewise. EMIDEC: 5th percentile 2.2.
+#: Outlined scar over remote myocardium, likewise. EMIDEC: 3 of 54 flagged.
 LOW_SCAR_CNR = 2.2
-#: Signal of remote myocardium as a share of the blood's, both above the image's darkest quarter. EMIDEC: median 0.42, 90th
-#: percentile 0.69.
+#: Signal of remote myocardium as a share of the blood's, both above the image's darkest quarter. EMIDEC: median 0.42,
+#: 9 flagged.
 POORLY_NULLED = 0.7
 NO_SIGNAL_PERCENTILE = 25
-#: A ventricle outlined over less than this along its axis is not all there. EMIDEC (nominal distances): 1st percentile 48 mm.
+#: A ventricle outlined over less than this along its axis is not all there. EMIDEC (nominal distances): 1 flagged.
 SHORT_LV_MM = 48.0
 #: A stack whose narrower end is wider than this share of the widest slice ends before the apex, where the LV tapers off.
+#: EMIDEC: 2 flagged. The base is not asked: short-axis stacks end there by design, and a short ventricle is said above.
 CUT_OFF_SHARE = 0.6
 #: Fewer outlined pixels say nothing about the contrast of a slice's scar.
 MINIMUM_SCAR_PIXELS = 20

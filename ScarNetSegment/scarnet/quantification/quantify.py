@@ -14,7 +14,7 @@ from scarnet.quantification.context import measure_context
 from scarnet.quantification.image_quality import coverage_warnings, slice_distance_warnings, stray_scar_warnings
 from scarnet.quantification.regional import measure_regions
 from scarnet.quantification.report import LvMeasures, MvoMeasures, Quality, ScarMeasures, ScarReport, SliceMeasures
-from scarnet.quantification.transmurality import WallRays
+from scarnet.quantification.transmurality import RAYS, WallRays
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries, Reconstruction
 from scarnet.series.geometry import LENGTH_DECIMALS
@@ -40,6 +40,12 @@ class QuantificationParameters:
             raise InputError(
                 f"Myocardial density must lie between 0.9 and 1.2 g/mL, got {self.myocardial_density_g_per_ml}."
             )
+        for what, point in (
+            ("The anterior RV insertion", self.anterior_rv_insertion_lps_mm),
+            ("The remote point", self.remote_lps_mm),
+        ):
+            if point is not None and not (len(point) == 3 and all(math.isfinite(value) for value in point)):
+                raise InputError(f"{what} takes three numbers (LPS, mm), got {tuple(point)}.")
 
 
 def quantify(
@@ -198,7 +204,7 @@ def _rules(series: LgeSeries, density: float, remote_lps_mm) -> dict[str, str]:
         "scar and as myocardium.",
         "segments": "AHA-17, thirds of the slices that show a cavity, counted from the anterior insertion of the right "
         "ventricle; the apex (17) is not measured on short-axis slices.",
-        "transmurality": "Share of the wall that is scar, along 120 rays from the cavity's centre; the mean over enhanced "
+        "transmurality": f"Share of the wall that is scar, along {RAYS} rays from the cavity's centre; the mean over enhanced "
         "rays. The maximum of a slice is over 15 degrees of the wall, that of the heart the most transmural segment.",
         "thresholds": "Intensity methods on the same myocardium, for comparison; the scar above is as outlined. Remote "
         f"myocardium is the {'darkest sector of each slice' if remote_lps_mm is None else 'sector about the given point'}. "
@@ -221,7 +227,7 @@ def _provenance(
             "reconstruction": series.reconstruction.value,
             "shape": list(geometry.shape),
             "pixel_spacing_mm": list(geometry.pixel_spacing_mm),
-            "slice_distance_mm": float(np.median(np.diff(geometry.slice_positions_mm))),
+            "slice_distance_mm": float(np.median(geometry.slice_steps_mm)) if geometry.shape[0] > 1 else None,
             "spacing_assumed": series.spacing_assumed,
             "spacing_source": series.spacing_source,
             "acquisition": series.source.acquisition,

@@ -9,7 +9,7 @@ from scarnet.quantification.aha import measure_segments, volume_beyond_segments_
 from scarnet.quantification.frame import HeartFrame, heart_frame
 from scarnet.quantification.image_quality import contrast_warnings, motion_warnings, no_signal_level
 from scarnet.quantification.insertion import RvInsertion, find_insertion
-from scarnet.quantification.muscle import muscle_signal
+from scarnet.quantification.muscle import MuscleSignal, muscle_signal
 from scarnet.quantification.remote import RemoteRegion, find_remote
 from scarnet.quantification.report import SegmentMeasures, ThresholdMeasures, ZoneMeasures
 from scarnet.quantification.summary import summarise
@@ -108,12 +108,24 @@ def remote_region(
 
     For display. Raises InputError without a cavity inside muscle.
     """
-    rows, columns = _around_heart(labels, series.geometry.pixel_spacing_mm)
-    inside = labels[:, rows, columns]
-    frame = heart_frame(inside, series.geometry.cropped(rows, columns))
+    muscle, (rows, columns) = signal_of(series, labels, remote_lps_mm=remote_lps_mm)
     mask = np.zeros(labels.shape, bool)
-    mask[:, rows, columns] = _remote(series.image[:, rows, columns], inside, frame, remote_lps_mm).mask
+    mask[:, rows, columns] = muscle.remote
     return mask
+
+
+def signal_of(
+    series: LgeSeries, labels: np.ndarray, *, remote_lps_mm: tuple[float, float, float] | None = None
+) -> tuple[MuscleSignal, tuple[slice, slice]]:
+    """What threshold methods look at, and the rows and columns of `series` that its arrays cover.
+
+    Raises InputError without a cavity inside muscle.
+    """
+    rows, columns = _around_heart(labels, series.geometry.pixel_spacing_mm)
+    image, labels = series.image[:, rows, columns], labels[:, rows, columns]
+    frame = heart_frame(labels, series.geometry.cropped(rows, columns))
+    remote = _remote(image, labels, frame, remote_lps_mm)
+    return muscle_signal(image, labels, frame, remote, reconstruction=series.reconstruction), (rows, columns)
 
 
 def _remote(image: np.ndarray, labels: np.ndarray, frame: HeartFrame, point_lps_mm) -> RemoteRegion:

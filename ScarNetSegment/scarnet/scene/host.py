@@ -38,3 +38,15 @@ def start_scene():
     slicer.modules = SimpleNamespace(**modules)
     scene._scarnet_application = application  # the scene needs it alive
     return scene
+
+
+def scene_files(scene) -> tuple:
+    """Let a scene of `start_scene` write and read .mrb, as the application does: the logics that do so, to be kept as long
+    as that is needed."""
+    remote = slicer.vtkMRMLRemoteIOLogic()
+    remote.SetMRMLScene(scene)
+    remote.AddDataIOToScene()
+    manager = slicer.vtkDataIOManagerLogic()
+    manager.SetMRMLApplicationLogic(scene._scarnet_application)
+    manager.SetAndObserveDataIOManager(remote.GetDataIOManager())
+    return remote, manager

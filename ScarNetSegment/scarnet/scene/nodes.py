@@ -1,5 +1,8 @@
 """Between MRML nodes and the engine's types. Call on the thread that owns the scene."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import slicer
 import vtk
@@ -40,15 +43,49 @@ def series_from_volume(volume) -> LgeSeries:
         geometry = StackGeometry.from_affine_lps(_FLIP @ _ijk_to_world(volume), array.shape)
     except ValueError as error:
         raise InputError(f"{name} cannot be used: {error}") from error
+    geometry, notes = _as_acquired(volume, geometry)
     check_geometry(geometry, name)
+    if not geometry.states_orientation:
+        notes.append(NO_ORIENTATION)
     uids = tuple((volume.GetAttribute("DICOM.instanceUIDs") or "").split())
     return LgeSeries(
         image=array,
         geometry=geometry,
-        reconstruction=Reconstruction.PSIR if array.min() < 0 else Reconstruction.UNKNOWN,
-        warnings=() if geometry.states_orientation else (NO_ORIENTATION,),
+        reconstruction=_reconstruction(volume, array),
+        warnings=tuple(notes),
         source=SeriesSource(kind="slicer", sop_instance_uids=uids, content_sha256=content_sha256(array, geometry)),
     )
+
+
+#: Node attributes of a stack that one affine does not describe, or whose pixels do not say what they are.
+SLICE_ORIGINS_ATTRIBUTE, RECONSTRUCTION_ATTRIBUTE = "ScarNet.sliceOriginsLPS", "ScarNet.reconstruction"
+
+
+def _as_acquired(volume, geometry: StackGeometry) -> tuple[StackGeometry, list[str]]:
+    """With the slices where `volume_from_series` noted that they were acquired, and a word on it.
+
+    Raises InputError for a volume that was moved since: its slices are no longer there.
+    """
+    noted = volume.GetAttribute(SLICE_ORIGINS_ATTRIBUTE)
+    if not noted:
+        return geometry, []
+    origins = np.array(json.loads(noted), float)
+    if origins.shape != geometry.slice_origins_mm.shape or (
+        np.abs(origins[[0, -1]] - geometry.slice_origins_mm[[0, -1]]).max() > 0.01
+    ):
+        raise InputError(
+            "The volume's slices are not equidistant, and it was moved or cropped since it was loaded: load it again."
+        )
+    return replace(geometry, slice_origins_mm=origins), [
+        "Slices are not equidistant; Slicer shows them at equal distances, and volumes are weighed by the distances as acquired."
+    ]
+
+
+def _reconstruction(volume, array: np.ndarray) -> Reconstruction:
+    noted = volume.GetAttribute(RECONSTRUCTION_ATTRIBUTE)
+    if noted in [r.value for r in Reconstruction]:
+        return Reconstruction(noted)
+    return Reconstruction.PSIR if array.min() < 0 else Reconstruction.UNKNOWN
 
 
 def _ijk_to_world(volume) -> np.ndarray:
@@ -68,11 +105,19 @@ def _ijk_to_world(volume) -> np.ndarray:
 
 
 def volume_from_series(series: LgeSeries, name: str):
-    """A new `vtkMRMLScalarVolumeNode` with display node."""
+    """A new `vtkMRMLScalarVolumeNode` with display node.
+
+    One affine cannot say where slices lie that are not equidistant: the volume has the mean step, and notes each origin.
+    """
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_FLIP @ series.geometry.affine_lps))
     slicer.util.updateVolumeFromArray(volume, series.image)
     volume.CreateDefaultDisplayNodes()
+    if not series.geometry.is_uniform:
+        origins = np.round(series.geometry.slice_origins_mm, 6).tolist()
+        volume.SetAttribute(SLICE_ORIGINS_ATTRIBUTE, json.dumps(origins))
+    if series.reconstruction != Reconstruction.UNKNOWN:
+        volume.SetAttribute(RECONSTRUCTION_ATTRIBUTE, series.reconstruction.value)
     return volume
 
 

@@ -1,5 +1,6 @@
 """The door into the engine for images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,25 +9,49 @@ from scarnet.errors import InputError
 from scarnet.series.dicom import is_dicom, read_dicom
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.image_file import KINDS, kind_of, read_array, read_image_file
-from scarnet.series.lge import LgeSeries
+from scarnet.series.lge import LgeSeries, Reconstruction
+from scarnet.series.members import is_archive
+from scarnet.series.reconstruction import UNKNOWN_RECONSTRUCTION
 
 
-def read_lge(path: Path | str, *, spacing_mm: tuple[float, float, float] | None = None) -> LgeSeries:
-    """An LGE short-axis stack from a DICOM folder or file, or from a NIfTI, NRRD or MetaImage file.
+def read_lge(
+    path: Path | str,
+    *,
+    spacing_mm: tuple[float, float, float] | None = None,
+    stack: int | None = None,
+    reconstruction: Reconstruction | None = None,
+) -> LgeSeries:
+    """An LGE short-axis stack from DICOM (a folder, a file, a DICOMDIR, a zip archive), NIfTI, NRRD or MetaImage.
 
-    `spacing_mm`: columns, rows, slices, instead of what a file's header states (not for DICOM). Raises InputError with
-    one line when the input is missing, damaged or not such a stack.
+    `spacing_mm`: columns, rows, slices, instead of what a file's header states (not for DICOM). `stack`: which stack of a
+    DICOM study, by its number from 1 in `scarnet series list`; the best unless given. `reconstruction`: what the user says
+    the images are, in place of what tags and image say. Raises InputError with one line when
+    the input is missing, damaged or not such a stack.
     """
-    path = Path(path)
+    series = _read(Path(path), spacing_mm, stack)
+    if reconstruction is None:
+        return series
+    warnings = tuple(warning for warning in series.warnings if warning != UNKNOWN_RECONSTRUCTION)
+    return replace(series, reconstruction=reconstruction, warnings=warnings)
+
+
+def _read(path: Path, spacing_mm: tuple[float, float, float] | None, stack: int | None) -> LgeSeries:
     if not path.exists():
         raise InputError(f"{path} does not exist; give a DICOM folder or an image file.")
-    if path.is_dir() or (kind_of(path) is None and is_dicom(path)):
+    if kind_of(path) is None and holds_dicom(path):
         if spacing_mm is not None:
             raise InputError("--spacing is for files without one; DICOM states its own.")
-        return read_dicom(path)
+        return read_dicom(path, stack=stack)
+    if stack is not None:
+        raise InputError("--series chooses a stack of a DICOM study; this input is one image.")
     if kind_of(path) is None:
         raise InputError(f"{path.name} is not an image this program reads; give DICOM or one of {', '.join(KINDS)}.")
     return read_image_file(path, spacing_mm=spacing_mm)
+
+
+def holds_dicom(path: Path) -> bool:
+    """A folder, a DICOM file, a DICOMDIR or a zip archive."""
+    return path.is_dir() or is_dicom(path) or path.name.upper() == "DICOMDIR" or is_archive(path)
 
 
 def read_label_map(path: Path | str) -> tuple[np.ndarray, StackGeometry]:
