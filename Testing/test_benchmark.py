@@ -77,6 +77,13 @@ RESULT = {
     },
     "command": {name: spread([1.0]) for name in ("whole_s", "import_of_libraries_s", "own_s")},
     "growth": {"slices": [{"slices": 5, "seconds": spread([1.0])}]},
+    "cohort": {
+        "patients": 16,
+        "processes": 2,
+        "one_process_s": spread([18.0]),
+        "all_processes_s": spread([10.0]),
+        "times_faster": spread([1.8]),
+    },
     "peers": {"absent": {"skipped": "x is not installed"}},
 }
 
@@ -85,6 +92,7 @@ def test_tables_and_plot_show_every_step():
     text = markdown(RESULT)
     assert all(f"| {step} |" in text for step in STEPS)
     assert "1.25 (1.00 to 1.50)" in text and "not timed: x is not installed" in text and "500 MB" in text
+    assert "1.80 (1.80 to 1.80) times faster" in text
     from scarnet.export.figure import to_svg
 
     root = ElementTree.fromstring(to_svg(plot(RESULT)))
@@ -93,7 +101,7 @@ def test_tables_and_plot_show_every_step():
 
 
 def test_the_command_writes_what_it_says(sample_folder, tmp_path, capsys, monkeypatch):
-    options = ["--repeats", "1", "--no-peers", "--no-growth", "-o", str(tmp_path / "out")]
+    options = ["--repeats", "1", "--no-peers", "--no-growth", "--no-cohort", "-o", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["scarnet", "benchmark", *options])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
@@ -105,6 +113,17 @@ def test_the_command_writes_what_it_says(sample_folder, tmp_path, capsys, monkey
     own = result["command"]["whole_s"]["median"] - result["command"]["import_of_libraries_s"]["median"]
     assert result["command"]["own_s"]["median"] == pytest.approx(own, abs=1e-3)
     assert (tmp_path / "out/benchmark.md").is_file() and (tmp_path / "out/benchmark.svg").is_file()
+
+
+@pytest.mark.slow
+def test_many_patients_are_timed(sample_folder, monkeypatch):
+    from scarnet.evaluation import benchmark
+
+    monkeypatch.setattr(benchmark, "PATIENTS_PER_PROCESS", 1)
+    found = benchmark.time_cohort(sample_folder, "default", 1)
+    if "skipped" in found:
+        pytest.skip(f"NOT TIMED: {found['skipped']}")
+    assert found["patients"] == found["processes"] and found["times_faster"]["n"] == 1
 
 
 @pytest.mark.slow

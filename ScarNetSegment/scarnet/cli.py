@@ -586,6 +586,9 @@ def benchmark(
     growth: Annotated[
         bool, typer.Option("--growth/--no-growth", help="Time stacks of more slices and finer pixels.")
     ] = True,
+    many: Annotated[
+        bool, typer.Option("--cohort/--no-cohort", help="Time scarnet cohort with one process and with all.")
+    ] = True,
 ) -> None:
     """Time the main job step by step on this computer, first and warm, beside what else is installed."""
     from scarnet.evaluation.benchmark import benchmark as run
@@ -600,6 +603,7 @@ def benchmark(
         repeats=repeats,
         peers=peers,
         growth=growth,
+        cohort=many,
         on_step=lambda text: typer.echo(f"{text} …", err=True),
     )
     written = write_benchmark(output, result)

@@ -6,6 +6,7 @@ process, and each ratio is taken between neighbours, so that a busy computer dis
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ LIBRARIES = (
 )
 GROWTH_SLICES = (5, 10, 20)
 GROWTH_FACTORS = (1, 2)
+#: Copies of the case for each process that `scarnet cohort` is timed with.
+PATIENTS_PER_PROCESS = 8
 
 OnStep = Callable[[str], None]
 
@@ -53,11 +56,13 @@ def benchmark(
     repeats: int = 5,
     peers: bool = True,
     growth: bool = True,
+    cohort: bool = True,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Everything there is to time on the LGE series at `path`, JSON-ready (schema `scarnet-benchmark/1`).
 
-    `peers`: other runtimes and networks, where they are installed; `growth`: with slices and pixels. Each part runs in a
+    `peers`: other runtimes and networks, where they are installed; `growth`: with slices and pixels; `cohort`: many patients on
+    one processor and on all. Each part runs in a
     process of its own. Raises InputError and ModelError as `segment` does.
     """
     say = on_step or (lambda text: None)
@@ -81,6 +86,9 @@ def benchmark(
     if growth:
         say("Growth with slices and pixels")
         result["growth"] = in_own_process(time_growth, path, model, repeats)
+    if cohort:
+        say("Many patients")
+        result["cohort"] = time_cohort(path, model, repeats)
     if peers:
         from scarnet.evaluation.benchmark_peers import PEERS
 
@@ -232,6 +240,40 @@ def time_command(path: Path, model: str, repeats: int) -> dict[str, Any]:
         libraries.append(_seconds_of([sys.executable, "-c", imports]))
     own = [a - b for a, b in zip(whole, libraries, strict=True)]
     return {"whole_s": spread(whole), "import_of_libraries_s": spread(libraries), "own_s": spread(own)}
+
+
+def time_cohort(path: Path, model: str, repeats: int) -> dict[str, Any]:
+    """`scarnet cohort` on copies of the case, with one process and with one per processor, in turn; start-up included."""
+    processes = processors()
+    if processes < 2:
+        return {"skipped": "there is one processor"}
+    patients = PATIENTS_PER_PROCESS * processes
+    seconds: dict[int, list[float]] = {1: [], processes: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(patients):
+            target = Path(folder) / "in" / f"P{number:03d}"
+            if Path(path).is_dir():
+                shutil.copytree(path, target)
+            else:
+                target.mkdir(parents=True)
+                shutil.copy2(path, target)
+        for turn in range(repeats):
+            for jobs, found in seconds.items():
+                out = Path(folder) / f"out-{turn}-{jobs}"
+                command = ["cohort", str(Path(folder) / "in"), "-o", str(out), "--jobs", str(jobs), "--model", model]
+                found.append(_seconds_of([sys.executable, "-m", "scarnet.cli", *command, "--device", "cpu"]))
+    return {
+        "patients": patients,
+        "processes": processes,
+        "one_process_s": spread(seconds[1]),
+        "all_processes_s": spread(seconds[processes]),
+        "times_faster": spread([a / b for a, b in zip(*seconds.values(), strict=True)]),
+    }
+
+
+def processors() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _seconds_of(command: list[str]) -> float:

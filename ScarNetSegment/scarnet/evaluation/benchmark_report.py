@@ -43,6 +43,15 @@ def markdown(result: dict[str, Any]) -> str:
         for name, sizes in result["growth"].items():
             lines += [f"| {name} | {size[name]} | {_spread(size['seconds'])} |" for size in sizes]
         lines.append("")
+    if "cohort" in result:
+        many = result["cohort"]
+        lines += [
+            f"Many patients: not timed, {many['skipped']}."
+            if "skipped" in many
+            else f"`scarnet cohort` on {many['patients']} patients: {_spread(many['one_process_s'])} with one process, "
+            f"{_spread(many['all_processes_s'])} with {many['processes']}: {_spread(many['times_faster'])} times faster.",
+            "",
+        ]
     if "peers" in result:
         lines += ["| beside | ours | theirs | times longer | peak memory, MB |", "|---|---|---|---|---|"]
         for name, peer in result["peers"].items():
