@@ -528,8 +528,11 @@ def test_dask_gives_the_same_bits_though_workers_die(cohort, tmp_path):
     options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(n_workers=2, silence_logs=50, **options) as cluster:
         cohort("cluster", work=die_once, cluster=cluster.scheduler_address)
+        (tmp_path / "scheduler.json").write_text(json.dumps({"address": cluster.scheduler_address}))
+        cohort("file", cluster=str(tmp_path / "scheduler.json"))
     assert (tmp_path / "cluster/died").exists()
     same_results(tmp_path / "plain", tmp_path / "cluster")
+    same_results(tmp_path / "plain", tmp_path / "file")
 
 
 def test_no_scheduler_is_said(cohort):
