@@ -81,4 +81,4 @@ def _card(root: Path, state: PatientState) -> dict:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.1f} {unit}"
+    return "" if value is None else f"{value:.1f}\u00a0{unit}"
