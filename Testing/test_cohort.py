@@ -26,7 +26,7 @@ from scarnet.cohort.patients import find_patients
 from scarnet.cohort.processes import Failure, attempt, run_in_processes
 from scarnet.cohort.run import _alone, run_cohort
 from scarnet.cohort.settings import resolve
-from scarnet.cohort.store import ROW_COLUMNS, PatientState, read_state
+from scarnet.cohort.store import CHANGE_COLUMNS, ROW_COLUMNS, PatientState, read_state
 from scarnet.cohort.tables import write_parquet
 from scarnet.cohort.work import run_patient
 from scarnet.errors import InputError, ModelError, UsageError
@@ -350,6 +350,7 @@ def test_again_only_what_changed_is_done(here, cohort, patients, tmp_path, monke
     (tmp_path / "out/patients/C/report.json").unlink()
     assert set(cohort().done) == {"B", "C"} and len(log.read_text().split()) == 5
     changes = list(csv.DictReader((tmp_path / "out/changes.csv").open(encoding="utf-8")))
+    assert tuple(changes[0]) == tuple(CHANGE_COLUMNS)
     assert {c["patient"] for c in changes} == {"B"} and {c["because"] for c in changes} == {"input"}
     assert {"input_sha256", "doubt_max", "scar_percent_lv_otsu"} <= {c["column"] for c in changes}
     (patients / "C.nii.gz").unlink()

@@ -23,6 +23,16 @@ OWN_COLUMNS = {
     "review": "Number of things in the report that a reader should look at first.",
 }
 ROW_COLUMNS = (*OWN_COLUMNS, *COLUMNS["report.csv"])
+#: Columns of what earlier rows held.
+CHANGE_COLUMNS = {
+    "patient": OWN_COLUMNS["patient"],
+    "number": "Which change of this patient's row, from 1.",
+    "changed_utc": "When the new row was made.",
+    "because": "What differs from what the earlier row was made of: input, model, finder, software, parameters, correction.",
+    "column": "Column of cohort.csv.",
+    "before": "Its value in the earlier row.",
+    "after": "Its value since.",
+}
 
 
 @dataclass(frozen=True)
