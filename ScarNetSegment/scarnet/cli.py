@@ -1,4 +1,5 @@
-"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `evaluate-methods`, `models`.
+"""The command line: `scarnet segment`, `measure`, `demo`, `phantom`, `train`, `evaluate`, `evaluate-methods`, `cohort`,
+`benchmark`, `series`, `models`.
 
 Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
 """
@@ -15,7 +16,7 @@ import typer
 
 import scarnet
 from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML
-from scarnet.errors import ScarNetError, UsageError
+from scarnet.errors import InputError, ScarNetError, UsageError
 
 app = typer.Typer(
     name="scarnet",
@@ -530,6 +531,140 @@ def cross_validate(
         folder = workshop.segmenter(None, final / name, name=name, version=model_version)
         cv.finish_card(folder, summary, remarks=remarks)
         typer.echo(f"Models written to {folder} and {finder}")
+
+
+@app.command()
+def cohort(
+    folder: Annotated[Path, typer.Argument(help="Holds a DICOM folder or an image file for each patient.")],
+    output: Output,
+    jobs: Annotated[
+        Optional[int], typer.Option("--jobs", "-j", min=1, help="Patients at a time. Default: one per processor.")
+    ] = None,
+    cluster: Annotated[
+        Optional[str], typer.Option(help="Address or scheduler file of a running Dask cluster, to work there.")
+    ] = None,
+    model: Model = "default",
+    device: Device = "auto",
+    density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
+    flips: Annotated[
+        Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")
+    ] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave the HTML pages and the PDFs out.")] = False,
+    paper: Paper = PaperSize.A4,
+    corrections: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder of corrected segmentations, PATIENT.seg.nrrd or PATIENT.nii.gz: measured instead."),
+    ] = None,
+    pseudonyms: Annotated[
+        bool, typer.Option("--pseudonyms", help="Name patients by keyed hashes; pseudonyms.json says who is who.")
+    ] = False,
+) -> None:
+    """Segment and measure every patient in a folder. The same command goes on where it ended, and does only what changed."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from scarnet.cohort.run import run_cohort
+    from scarnet.cohort.settings import resolve
+    from scarnet.quantification import QuantificationParameters
+
+    QuantificationParameters(density)  # refused now, not once per patient
+    settings = resolve(
+        model=str(Path(model).absolute()) if Path(model).is_dir() else model,
+        device=device,
+        test_time_flips=flips,
+        density_g_per_ml=density,
+        with_report=not no_report,
+        paper=paper.value,
+        pseudonyms=pseudonyms,
+    )
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    seen = [0, 0]
+    try:
+        with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as progress:
+            task = progress.add_task("Looking for patients", total=None)
+
+            def show(done: int, total: int, state) -> None:
+                seen[:] = done, total
+                progress.update(task, completed=done, total=total, description="Patients")
+                if state is not None and state.row["reason"]:
+                    progress.console.print(
+                        f"{state.patient} {state.row['status']}: {state.row['reason']}",
+                        markup=False,
+                        highlight=False,
+                        soft_wrap=True,
+                    )
+
+            result = run_cohort(
+                folder, output, settings, jobs=jobs, cluster=cluster, corrections=corrections, on_patient=show
+            )
+    except KeyboardInterrupt:
+        typer.echo(
+            f"scarnet: stopped; {seen[0]} of {seen[1]} patients were done and are kept: the same command goes on.",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    _print_cohort(result, output)
+
+
+def _print_cohort(result, output: Path) -> None:
+    names = ("segmented", "corrected", "refused", "failed")
+    counts = [f"{result.count(name)} {name}" for name in names if result.count(name)]
+    typer.echo(f"{len(result.states)} patients, {len(result.done)} of them done now: {', '.join(counts)}.")
+    if result.missing:
+        typer.echo(f"{len(result.missing)} of them are no longer in the input; their rows are kept.")
+    typer.echo(f"Written to {output}: {', '.join(path.name for path in result.written)}, patients/")
+    typer.echo(scarnet.RESEARCH_USE)
+    if failed := result.count("failed"):
+        raise ScarNetError(f"{failed} patients failed, as cohort.csv says why; the same command tries them again.")
+    if result.states and not result.count("segmented") + result.count("corrected"):
+        raise InputError("Not one patient could be used; cohort.csv says why.")
+
+
+@app.command()
+def benchmark(
+    input: Annotated[
+        Optional[Path], typer.Argument(help="An LGE series. Default: the shipped sample, a simulated heart.")
+    ] = None,
+    output: Output = Path("scarnet-benchmark"),
+    model: Model = "default",
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 5,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Time other runtimes and networks too, where installed.")
+    ] = True,
+    growth: Annotated[
+        bool, typer.Option("--growth/--no-growth", help="Time stacks of more slices and finer pixels.")
+    ] = True,
+    many: Annotated[
+        bool, typer.Option("--cohort/--no-cohort", help="Time scarnet cohort with one process and with all.")
+    ] = True,
+) -> None:
+    """Time the main job step by step on this computer, first and warm, beside what else is installed."""
+    from scarnet.evaluation.benchmark import benchmark as run
+    from scarnet.evaluation.benchmark_report import markdown, write_benchmark
+    from scarnet.export.outputs import check_writable
+    from scarnet.resources import shipped
+
+    check_writable(output)
+    result = run(
+        input or shipped("SampleData/LGEShortAxis"),
+        model=model,
+        repeats=repeats,
+        peers=peers,
+        growth=growth,
+        cohort=many,
+        on_step=lambda text: typer.echo(f"{text} …", err=True),
+    )
+    written = write_benchmark(output, result)
+    typer.echo(markdown(result))
+    typer.echo(f"Written to {output}: {', '.join(path.name for path in written)}")
 
 
 @app.command("evaluate-methods")

@@ -193,15 +193,15 @@ def method_rows(report: ScarReport) -> list[dict]:
     return rows
 
 
-def columns_markdown() -> str:
-    """`COLUMNS` for readers."""
+def columns_markdown(files: dict[str, dict[str, str]] = COLUMNS) -> str:
+    """`COLUMNS`, or those of more `files`, for readers."""
     lines = [
         "# Columns of the tables",
         "",
         "UTF-8, decimal points, always in this order; what is not known is empty.",
         "",
     ]
-    for file, columns in COLUMNS.items():
+    for file, columns in files.items():
         lines += [f"## {file}", "", "| column | holds |", "|---|---|"]
         lines += [f"| `{name}` | {text} |" for name, text in columns.items()]
         lines.append("")

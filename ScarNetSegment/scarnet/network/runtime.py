@@ -12,6 +12,8 @@ from scarnet.errors import ModelError, UsageError
 from scarnet.network.registry import ONNX_NAME, WEIGHTS_NAME, ModelCard, verify
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+#: Set to choose the number of threads, as where many processes share the processors.
+THREADS_VARIABLE = "SCARNET_THREADS"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class LoadedNetwork:
 
 def thread_count() -> int:
     """Processors to use: all of a small machine; on a larger one some are left to Slicer and the views."""
+    if (chosen := os.environ.get(THREADS_VARIABLE, "")).isdigit() and int(chosen) > 0:
+        return int(chosen)
     try:
         available = len(os.sched_getaffinity(0))
     except AttributeError:  # Windows and macOS do not know affinity
@@ -117,6 +121,10 @@ def _torch_logits(path: Path, card: ModelCard, device: str) -> Callable[[np.ndar
 
     network = build(card.kind, card.config)
     load_weights(network, path)
+    if device == "cpu":
+        from scarnet.network.faster import faster
+
+        network = faster(network)
     network = network.to(device).eval()
     half = device == "cuda"
     if device != "cpu":
