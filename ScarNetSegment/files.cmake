@@ -3,12 +3,31 @@
 set(SCARNET_ENGINE_FILES
   scarnet/__init__.py
   scarnet/cli.py
+  scarnet/cohort/__init__.py
+  scarnet/cohort/cluster.py
+  scarnet/cohort/page.py
+  scarnet/cohort/patients.py
+  scarnet/cohort/processes.py
+  scarnet/cohort/run.py
+  scarnet/cohort/settings.py
+  scarnet/cohort/store.py
+  scarnet/cohort/tables.py
+  scarnet/cohort/thumbnail.py
+  scarnet/cohort/work.py
   scarnet/conventions.py
   scarnet/errors.py
   scarnet/evaluation/__init__.py
+  scarnet/evaluation/agreement.py
+  scarnet/evaluation/benchmark.py
+  scarnet/evaluation/benchmark_peers.py
+  scarnet/evaluation/benchmark_report.py
+  scarnet/evaluation/cross_validation.py
+  scarnet/evaluation/decisions.py
   scarnet/evaluation/evaluate.py
   scarnet/evaluation/methods.py
   scarnet/evaluation/overlap.py
+  scarnet/evaluation/predictions.py
+  scarnet/evaluation/stress.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
   scarnet/export/content.py
@@ -34,6 +53,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/network/build.py
   scarnet/network/config.py
   scarnet/network/encoder.py
+  scarnet/network/faster.py
   scarnet/network/medsam.py
   scarnet/network/registry.py
   scarnet/network/runtime.py
@@ -84,12 +104,15 @@ set(SCARNET_ENGINE_FILES
   scarnet/segmentation/__init__.py
   scarnet/segmentation/cleaning.py
   scarnet/segmentation/crop.py
+  scarnet/segmentation/doubt.py
   scarnet/segmentation/finder.py
+  scarnet/segmentation/interval.py
   scarnet/segmentation/orientations.py
   scarnet/segmentation/result.py
   scarnet/segmentation/segment.py
   scarnet/segments.py
   scarnet/series/__init__.py
+  scarnet/series/assemble.py
   scarnet/series/checks.py
   scarnet/series/dicom.py
   scarnet/series/geometry.py
@@ -109,10 +132,12 @@ set(SCARNET_ENGINE_FILES
   scarnet/series/stacks.py
   scarnet/series/study.py
   scarnet/training/__init__.py
+  scarnet/training/augment.py
   scarnet/training/data.py
   scarnet/training/loop.py
   scarnet/training/losses.py
   scarnet/training/module.py
+  scarnet/training/recipe.py
   scarnet/training/samples.py
   scarnet/training/synthetic.py
   scarnet/training/train.py
@@ -139,6 +164,7 @@ set(SCARNET_RESOURCE_FILES
   Resources/requirements-dicom.txt
   Resources/requirements-torch.txt
   Resources/requirements.txt
+  scarnet/cohort/templates/index.html.j2
   scarnet/export/fonts/README.txt
   scarnet/export/fonts/Roboto-Medium.ttf
   scarnet/export/fonts/Roboto-Regular.ttf
