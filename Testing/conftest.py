@@ -4,9 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate, write_dicom
 from scarnet.resources import shipped
+
+# What is landed is tried on the same examples every time; at a desk hypothesis looks further.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("desk", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
