@@ -38,8 +38,18 @@ def patient(emidec):
 def test_a_patient_beside_the_expert(patient):
     _, truth, result = patient
     assert dice(myocardium_mask(result.labels), myocardium_mask(truth)) > 0.75
-    # 3.6 mL of scar: found, though not outlined as the expert did. The bars on scar are those of the whole fold, below.
-    assert (scar_mask(result.labels) & scar_mask(truth)).any()
+    # 3.6 mL of scar, 4.3 % of the LV: version 3 finds less than the smallest scar it reports, and has to say so. The bars on
+    # scar are those of the whole fold, below.
+    assert (scar_mask(result.labels) & scar_mask(truth)).any() or any("left out" in text for text in result.warnings)
+
+
+def test_a_large_infarct_beside_the_expert(emidec):
+    (case,) = [case for case in list_cases(emidec) if case.name == "Case_P002"]
+    series, truth = read_case(case)
+    result = segment(series, device="cpu")
+    assert dice(scar_mask(result.labels), scar_mask(truth)) > 0.7
+    low, high = result.percent_lv_interval
+    assert low < 100 * scar_mask(truth).sum() / myocardium_mask(truth).sum() < high
 
 
 def test_the_experts_volumes_are_measured(emidec):

@@ -319,3 +319,19 @@ def test_the_crop_lies_about_the_ventricle_and_grows_with_it(phantom):
     assert large.parameters["crop_pixel_mm"] > small.parameters["crop_pixel_mm"]
     overlap = dice(myocardium_mask(small.labels), myocardium_mask(large.labels))
     assert overlap > 0.85
+
+
+def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
+    """The minimum raised above the sample's infarct: none is drawn, and the user is told to look."""
+    from scarnet.network import find_model, load_network
+    from scarnet.segmentation.segment import _taken_back, labels_of
+
+    network = load_network(find_model(), device="cpu")
+    result = segment(phantom.series, device="cpu")
+    assert scar_mask(result.labels).any() and not any("left out" in warning for warning in result.warnings)
+    decision = network.card.decision | {"minimum_scar_percent_lv": 60.0}
+    strict = replace(network, card=replace(network.card, decision=decision))
+    probabilities = result.probabilities.astype(np.float32)
+    labels = labels_of(probabilities, phantom.series.geometry, decision)
+    (warning,) = _taken_back(phantom.series, strict, labels, probabilities)
+    assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning

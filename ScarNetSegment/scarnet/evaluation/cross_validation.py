@@ -61,6 +61,10 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
     decided = {fold: choose([p for p in predictions if p.fold != fold], table) for fold in folds}
     labels = {p.case: labels_of(p.probabilities.astype(np.float32), p.geometry, decided[p.fold]) for p in predictions}
     features, poor = zip(*(_doubt_samples(p, labels[p.case]) for p in predictions), strict=True)
+    doubted = {}
+    for fold in folds:
+        others = [n for n, p in enumerate(predictions) if p.fold != fold]
+        doubted[fold] = fit(np.concatenate([features[n] for n in others]), np.concatenate([poor[n] for n in others]))
     cases, slices = [], []
     for prediction in predictions:
         found, fold = labels[prediction.case], prediction.fold
@@ -73,12 +77,10 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
                 "error": prediction.error,
             }
         )
-        others = [n for n, p in enumerate(predictions) if p.fold != fold]
-        calibration = fit(np.concatenate([features[n] for n in others]), np.concatenate([poor[n] for n in others]))
-        slices += slice_rows(prediction, found, calibration)
-    percents = {fold: _percents([row for row in cases if row["fold"] != fold]) for fold in folds}
+        slices += slice_rows(prediction, found, doubted[fold])
+    intervals = {fold: calibrate(*_percents([row for row in cases if row["fold"] != fold])) for fold in folds}
     for row in cases:
-        calibration = calibrate(*percents[row["fold"]])
+        calibration = intervals[row["fold"]]
         low, high = percent_lv_interval(row["scar_predicted_percent_lv"], calibration)
         row["interval_low_percent_lv"], row["interval_high_percent_lv"] = low, high
         row["interval_holds"] = int(low <= row["scar_truth_percent_lv"] <= high)
@@ -86,7 +88,10 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
         "decision": choose(predictions, table),
         "interval": calibrate(*_percents(cases)),
         "doubt": fit(np.concatenate(features), np.concatenate(poor)),
-        "decision_by_fold": {str(fold): decision for fold, decision in decided.items()},
+        "without_fold": {
+            str(fold): {"decision": decided[fold], "interval": intervals[fold], "doubt": doubted[fold]}
+            for fold in folds
+        },
     }
     return cases, slices, chosen
 

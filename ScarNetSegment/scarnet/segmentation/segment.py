@@ -86,7 +86,7 @@ def segment(
             "test_time_flips": bool(flips),
             **{key: value for key, value in network.card.decision.items() if key != "test_time_flips"},
         },
-        warnings=_warnings(series, grid, labels),
+        warnings=(*_warnings(series, grid, labels), *_taken_back(series, network, labels, probabilities)),
     )
 
 
@@ -135,6 +135,20 @@ def _better_grid(series: LgeSeries, labels: np.ndarray, grid: CropGrid, *, may_m
     else:
         return None
     return replace(grid, center_lps_mm=center, pixel_mm=pixel_mm)
+
+
+def _taken_back(series: LgeSeries, network: LoadedNetwork, labels: np.ndarray, probabilities: np.ndarray) -> list[str]:
+    """A word on scar that was found but is too little to be reported as an infarct."""
+    decision = network.card.decision
+    if (labels >= Label.SCAR).any() or not decision.get("minimum_scar_percent_lv"):
+        return []
+    found = _percent_lv(series, labels_of(probabilities, series.geometry, decision | {"minimum_scar_percent_lv": 0.0}))
+    if not found:
+        return []
+    return [
+        f"Possible scar of {found:.1f} % of the LV was left out: below {decision['minimum_scar_percent_lv']:g} % it is more "
+        "often an artefact than an infarct. Look for it on the images."
+    ]
 
 
 def _reaches_border(labels: np.ndarray, grid: CropGrid, border_mm: float) -> bool:
