@@ -164,7 +164,10 @@ class Stopwatch:
 
 
 def run_steps(path: Path, model: str) -> dict[str, float]:
-    """One pass of the main job, as `scarnet.segmentation.segment` and `scarnet segment` walk it: seconds per step."""
+    """One pass of the main job, as `scarnet.segmentation.segment` and `scarnet segment` walk it: seconds per step.
+
+    `segment` runs the network a second time where its first crop lies askew; here it runs once.
+    """
     clock = Stopwatch()
     with clock("read"):
         series = read_lge(path)
@@ -204,14 +207,12 @@ def network_inputs(series: LgeSeries, center: np.ndarray, network):
 
 def _finish(series: LgeSeries, network, center: np.ndarray, grid, crops: np.ndarray):
     from scarnet.segmentation import ScarSegmentation
-    from scarnet.segmentation.cleaning import clean, decide, slice_doubt
+    from scarnet.segmentation.cleaning import slice_doubt
+    from scarnet.segmentation.segment import labels_of
 
-    decision = network.card.decision
     probabilities = grid.put_back(crops)
     probabilities[0] += 1 - probabilities.sum(axis=0)
-    labels = decide(probabilities, decision.get("scar_threshold", 0.5))
-    volumes, area = np.nan_to_num(series.geometry.voxel_volumes_ml), series.geometry.pixel_area_mm2
-    labels = clean(labels, volumes, area, minimum_scar_ml=decision.get("minimum_scar_ml", 0.0))
+    labels = labels_of(probabilities, series.geometry, network.card.decision)
     doubt = slice_doubt(probabilities, labels)
     return ScarSegmentation(labels, probabilities, center, doubt, model=network.describe())
 

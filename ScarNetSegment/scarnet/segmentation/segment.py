@@ -19,7 +19,7 @@ from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
 #: its border.
-RECENTER_MM, BORDER_MM = 5.0, 3.0
+RECENTER_MM, BORDER_MM = 10.0, 3.0
 #: How much wider, and how often anew.
 WIDER, ATTEMPTS = 1.25, 4
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
