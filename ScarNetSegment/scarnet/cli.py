@@ -400,6 +400,9 @@ def train(
     model_version: Annotated[str, typer.Option(help="Version on the card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights, which the data may dictate.")] = "",
     citation: Annotated[str, typer.Option(help="What users of the weights should cite.")] = "",
+    precision: Annotated[
+        str, typer.Option(help="As Lightning names it; bf16-mixed is faster where the processor has it.")
+    ] = "32-true",
     accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu or mps.")] = "auto",
     devices: Annotated[str, typer.Option(help="auto, or how many.")] = "auto",
 ) -> None:
@@ -420,6 +423,7 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
+        precision=precision,
         accelerator=accelerator,
         devices=devices if devices == "auto" else int(devices),
     )
