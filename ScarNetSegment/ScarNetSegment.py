@@ -511,6 +511,8 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for index, row in enumerate(rows):
             percent = "" if row.scar_percent is None else f"{row.scar_percent:.0f} %"
             doubt = "" if row.doubt is None else f"{row.doubt:.2f}"
+            if row.scar_doubt is not None:
+                doubt = _("{doubt}, scar {scar}").format(doubt=doubt, scar=f"{row.scar_doubt:.2f}")
             for column, text in enumerate((str(row.index + 1), f"{row.scar_volume_ml:.2f}", percent, doubt)):
                 item = qt.QTableWidgetItem(text)
                 if row.review:

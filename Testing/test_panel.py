@@ -49,6 +49,8 @@ def known(phantom):
         slice_doubt=np.linspace(0, 0.5, 10),
         model={"name": "m", "version": "1", "sha256": "ab" * 32, "runtime": "r", "device": "cpu", "licence": ""},
         parameters={"test_time_flips": True},
+        percent_lv_interval=(9.0, 17.5),
+        slice_scar_doubt=np.linspace(0.7, 0, 10),
     )
 
 
@@ -146,7 +148,7 @@ def test_an_empty_lv_center_says_what_to_do(make, volume):
 # --- a run ----------------------------------------------------------------------------------------------------------
 
 
-def test_success_fills_the_scene_and_the_numbers(make, volume, phantom):
+def test_success_fills_the_scene_and_the_numbers(make, volume, phantom, known):
     presenter = make()
     presenter.choose_volume(volume)
     assert presenter.segment_button.text == "Segment scar" and presenter.segment_button.enabled
@@ -154,13 +156,13 @@ def test_success_fills_the_scene_and_the_numbers(make, volume, phantom):
     assert presenter.segment_button.text == "Cancel"
     finish(presenter)
     p = presenter.parameters
-    expected = quantify(phantom.series, phantom.labels)
+    expected = quantify(phantom.series, phantom.labels, segmentation=known)
     assert (presenter.report.scar, presenter.report.lv) == (expected.scar, expected.lv)
     assert p.table.GetNumberOfRows() > 4 and p.segmentation.GetName() == "LGE Señor scar"
     assert presenter.message.kind in ("info", "warning") and presenter.export_button.enabled
     assert presenter.report.provenance["edits"] is None
-    doubts = [row.doubt for row in presenter.slices]
-    assert doubts == sorted(doubts, reverse=True) and presenter.slices[0].review
+    concerns = [row.concern for row in presenter.slices]
+    assert concerns == sorted(concerns, reverse=True) and presenter.slices[0].review
     assert presenter.segment_button.text == "Segment scar"
 
 
@@ -183,7 +185,11 @@ def test_the_real_worker_through_the_presenter(volume, phantom):
     presenter.segment()
     finish(presenter)
     expected = segment(nodes.series_from_volume(volume), device="cpu")
-    assert presenter.report.scar == quantify(phantom.series, expected.labels).scar
+    there = quantify(phantom.series, expected.labels, segmentation=expected)
+    assert presenter.report.scar == there.scar and there.scar.percent_lv_interval is not None
+    assert [s.scar_doubt for s in presenter.report.slices] == pytest.approx(
+        [s.scar_doubt for s in there.slices], abs=1e-4
+    )
     assert presenter.report.provenance["model"]["sha256"] == expected.model["sha256"]
     presenter.close()
 
@@ -311,6 +317,16 @@ def tag(presenter, segment_id):
     value = vtk.mutable("")
     presenter.parameters.segmentation.GetSegmentation().GetSegment(segment_id).GetTag(ALGORITHM_TYPE_TAG, value)
     return str(value)
+
+
+def test_the_models_interval_is_shown_until_a_hand_changes_its_labels(done):
+    assert done.report.scar.percent_lv_interval == (9.0, 17.5) and "(9 to 18 %)" in done.rows[0].value
+    assert {row.index for row in done.slices if row.review} == {0, 1, 2, 5, 6, 7, 8, 9} & {r.index for r in done.slices}
+    scar = get_mask(done, "Scar")
+    scar[int(np.argmax(scar.sum(axis=(1, 2))))] = False
+    set_mask(done, "Scar", scar)
+    settle(done)
+    assert done.report.scar.percent_lv_interval is None and "to" not in done.rows[0].value
 
 
 def test_numbers_follow_an_edit(done, phantom):
@@ -561,10 +577,10 @@ def from_dicom(scene, known, dicom_folder, phantom, tmp_path):
     presenter.close()
 
 
-def test_a_volume_from_the_database_is_measured_as_its_files_are(from_dicom, dicom_folder, phantom):
+def test_a_volume_from_the_database_is_measured_as_its_files_are(from_dicom, dicom_folder, phantom, known):
     """Reconstruction and acquisition are known from the images, as on the command line."""
     presenter, _ = from_dicom
-    there, here = quantify(read_lge(dicom_folder), phantom.labels), presenter.report
+    there, here = quantify(read_lge(dicom_folder), phantom.labels, segmentation=known), presenter.report
     facts = ("kind", "content_sha256", "reconstruction", "shape", "acquisition")
     assert [here.provenance["input"][f] for f in facts] == [there.provenance["input"][f] for f in facts]
     assert here.provenance["input"]["reconstruction"] == "psir" and here.scar == there.scar
@@ -644,7 +660,8 @@ def test_a_saved_scene_brings_the_whole_state_back(done, tmp_path):
     settle(done)
     done.parameters.density_g_per_ml = 1.06
     done.refresh()
-    expected = done.report
+    expected, rows = done.report, done.rows
+    concerns = [row.concern for row in done.slices]
 
     keep = scene_files(slicer.mrmlScene)
     assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "s.mrb"))
@@ -659,6 +676,7 @@ def test_a_saved_scene_brings_the_whole_state_back(done, tmp_path):
     assert again.report.slices == expected.slices
     assert again.report.provenance["edits"] == expected.provenance["edits"]
     assert again.report.provenance["model"] == expected.provenance["model"]
+    assert again.rows == rows and [row.concern for row in again.slices] == concerns
     again.close()
     del keep
 

@@ -10,7 +10,7 @@ from scarnet.export.figure import INK, Figure, Shape, rectangle
 from scarnet.export.tables import ModelValues as ModelValues  # the panel shows both as this room words them
 from scarnet.export.tables import model_values as model_values
 from scarnet.quantification import ScarReport
-from scarnet.quantification.quantify import REVIEW_DOUBT
+from scarnet.quantification.quantify import REVIEW_DOUBT, REVIEW_SCAR_DOUBT, concern
 from scarnet.quantification.report import SliceMeasures
 
 DASH = "–"
@@ -304,7 +304,8 @@ def _slices(report: ScarReport) -> Table:
     depth = any(s.transmurality_mean_percent is not None for s in report.slices)
     head = ["Slice", "Position mm", "Stands for mm", "LV mL", "Scar mL", "Scar %", "MVO mL", "", "Blood pool mL"]
     head += ["Transmural % mean / max"] if depth else []
-    head += ["Doubt"] if doubted else []
+    of_scar = any(s.scar_doubt is not None for s in report.slices)
+    head += ["Doubt, of scar" if of_scar else "Doubt"] if doubted else []
     largest = max(s.myocardium_volume_ml for s in report.slices)
     rows = []
     for s in report.slices:
@@ -323,7 +324,7 @@ def _slices(report: ScarReport) -> Table:
             mean, most = s.transmurality_mean_percent, s.transmurality_max_percent
             row.append(DASH if mean is None or most is None else f"{mean:.0f} / {most:.0f}")
         if doubted:
-            row.append(_number(s.doubt, 2))
+            row.append(_number(s.doubt, 2) + (f", {_number(s.scar_doubt, 2)}" if of_scar else ""))
         rows.append(tuple(row))
     whole = {
         "Slice": "All",
@@ -336,7 +337,12 @@ def _slices(report: ScarReport) -> Table:
     rows.append(tuple(whole.get(name, "") for name in head))
     note = "Bars: muscle of the slice, white; scar, amber; microvascular obstruction, dark."
     if doubted:
-        note += f" Doubt: share of the slice's muscle the model expects to be labelled wrongly; bold above {REVIEW_DOUBT:g}."
+        note += (
+            f" Doubt: share of the slice's muscle the model expects to be labelled wrongly; bold above {REVIEW_DOUBT:g}"
+        )
+        if of_scar:
+            note += f"; of scar: probability that a reader's scar overlaps by less than a half; bold above {REVIEW_SCAR_DOUBT:g}"
+        note += "."
     return Table(
         tuple(head),
         tuple(rows),
@@ -447,7 +453,7 @@ def _step(entry: dict) -> str:
 
 
 def _doubtful(measures: SliceMeasures) -> bool:
-    return measures.doubt is not None and measures.doubt > REVIEW_DOUBT
+    return concern(measures) > 1
 
 
 def _number(value: float | None, decimals: int = 1) -> str:

@@ -24,6 +24,8 @@ def read_run(folder: Path, series: LgeSeries) -> ScarSegmentation:
         parameters = facts.get("segmentation") or {}
         content, model = facts["input"]["content_sha256"], facts["model"]
         doubt = np.array([s["doubt"] if s["doubt"] is not None else 0.0 for s in report["slices"]])
+        scar_doubt = [s.get("scar_doubt") for s in report["slices"]]
+        interval = report["scar"].get("percent_lv_interval")
         center = np.array(parameters.get("lv_center_lps_mm") or [np.nan] * 3, float)
         edited = bool(facts.get("edits"))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -35,4 +37,13 @@ def read_run(folder: Path, series: LgeSeries) -> ScarSegmentation:
     if content != series.source.content_sha256:
         raise InputError(f"{folder} was made from another image, or from this one with another spacing.")
     labels, _ = read_segmentation(folder / "labels.nii.gz", series)
-    return ScarSegmentation(labels, None, center, doubt, model=model, parameters=parameters)
+    return ScarSegmentation(
+        labels,
+        None,
+        center,
+        doubt,
+        slice_scar_doubt=None if None in scar_doubt else np.array(scar_doubt, float),
+        percent_lv_interval=None if interval is None else tuple(interval),
+        model=model,
+        parameters=parameters,
+    )

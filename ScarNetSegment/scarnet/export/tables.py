@@ -69,6 +69,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "enhanced": "True where the slice holds scar.",
         "transmurality_mean_percent": "Share of the wall that is scar, mean over the slice's enhanced rays (percent).",
         "transmurality_max_percent": "The same at its most transmural place (percent).",
+        "scar_doubt": "Probability that the slice's scar overlaps an expert's by a Dice below one half, 0 to 1.",
     },
     "segments.csv": {
         "segment": "AHA segment, 1 to 17.",

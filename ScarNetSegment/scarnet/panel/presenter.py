@@ -22,7 +22,7 @@ from scarnet.panel.job import JobState, Progress, SegmentationJob
 from scarnet.panel.parameters import PanelParameters
 from scarnet.panel.record import MODEL, READER, history, note, recall, remember, remove_orphans
 from scarnet.quantification import QuantificationParameters, ScarReport, quantify, summarise_edits
-from scarnet.quantification.quantify import REVIEW_DOUBT
+from scarnet.quantification.quantify import concern
 from scarnet.scene.correction import follow_erasures
 from scarnet.scene.nodes import (
     fill_table,
@@ -75,7 +75,12 @@ class SliceRow:
     scar_volume_ml: float
     scar_percent: float | None
     doubt: float | None
-    review: bool
+    scar_doubt: float | None
+    concern: float
+
+    @property
+    def review(self) -> bool:
+        return self.concern > 1
 
 
 class Presenter:
@@ -256,11 +261,11 @@ class Presenter:
         if self.report is None:
             return []
         rows = [
-            SliceRow(s.index, s.scar_volume_ml, s.scar_percent, s.doubt, (s.doubt or 0) > REVIEW_DOUBT)
+            SliceRow(s.index, s.scar_volume_ml, s.scar_percent, s.doubt, s.scar_doubt, concern(s))
             for s in self.report.slices
             if s.myocardium_volume_ml + s.blood_pool_volume_ml > 0
         ]
-        return sorted(rows, key=lambda row: (-(row.doubt or 0), row.index))
+        return sorted(rows, key=lambda row: (-row.concern, row.index))
 
     @property
     def bullseye_svg(self) -> str:

@@ -27,6 +27,10 @@ def remember(node, volume, result: ScarSegmentation) -> None:
         "parameters": result.parameters,
         "warnings": list(result.warnings),
         "slice_doubt": [round(float(d), 4) for d in result.slice_doubt],
+        "slice_scar_doubt": None
+        if result.slice_scar_doubt is None
+        else [round(float(d), 4) for d in result.slice_scar_doubt],
+        "percent_lv_interval": result.percent_lv_interval,
         "lv_center_lps_mm": [float(c) for c in result.lv_center_lps_mm],
     }
     node.SetAttribute(RUN_ATTRIBUTE, json.dumps(facts))
@@ -51,12 +55,20 @@ def recall(node) -> ScarSegmentation | None:
             probabilities=None,
             lv_center_lps_mm=np.array(facts["lv_center_lps_mm"], float),
             slice_doubt=np.array(facts["slice_doubt"], float),
+            slice_scar_doubt=_array(facts.get("slice_scar_doubt")),
+            percent_lv_interval=None
+            if facts.get("percent_lv_interval") is None
+            else tuple(facts["percent_lv_interval"]),
             model=facts["model"],
             parameters=facts["parameters"],
             warnings=tuple(facts["warnings"]),
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _array(values: list[float] | None) -> np.ndarray | None:
+    return None if values is None else np.array(values, float)
 
 
 def history(node) -> list[dict]:

@@ -22,6 +22,8 @@ from scarnet.series.geometry import LENGTH_DECIMALS
 #: Slices whose doubt is above this are named for review: on EMIDEC fold 0 the worst eighth, with three times the error of
 #: the rest (`scarnet evaluate`, entry "doubt").
 REVIEW_DOUBT = 0.25
+#: More likely than not scar overlaps an expert's by a Dice below one half (`scarnet.segmentation.doubt`).
+REVIEW_SCAR_DOUBT = 0.5
 #: How the DICOM reader says so.
 SLICE_MAY_BE_MISSING = "a slice may be missing"
 
@@ -143,6 +145,7 @@ def _with_transmurality(slices: tuple[SliceMeasures, ...], rays: WallRays | None
 def _slices(series: LgeSeries, counts: np.ndarray, segmentation: ScarSegmentation | None) -> tuple[SliceMeasures, ...]:
     geometry = series.geometry
     doubt = None if segmentation is None else segmentation.slice_doubt
+    scar_doubt = None if segmentation is None else segmentation.slice_scar_doubt
     positions = np.round(np.concatenate([[0.0], np.cumsum(geometry.slice_steps_mm)]), LENGTH_DECIMALS)
     rows = []
     for k, count in enumerate(counts.tolist()):
@@ -159,10 +162,25 @@ def _slices(series: LgeSeries, counts: np.ndarray, segmentation: ScarSegmentatio
                 blood_pool_volume_ml=count[Label.BLOOD_POOL] * unit,
                 scar_percent=100 * scar / muscle if muscle else None,
                 doubt=None if doubt is None else float(doubt[k]),
+                scar_doubt=None if scar_doubt is None else float(scar_doubt[k]),
                 enhanced=scar > 0,
             )
         )
     return tuple(rows)
+
+
+def concern(measures: SliceMeasures) -> float:
+    """How much a slice asks to be looked at, by either of the model's doubts: above 1 it is named for review."""
+    return max((measures.doubt or 0) / REVIEW_DOUBT, (measures.scar_doubt or 0) / REVIEW_SCAR_DOUBT)
+
+
+def _why_doubtful(measures: SliceMeasures) -> str:
+    reasons = []
+    if (measures.doubt or 0) > REVIEW_DOUBT:
+        reasons.append(f"the model doubts its own outline (doubt {measures.doubt:.2f})")
+    if (measures.scar_doubt or 0) > REVIEW_SCAR_DOUBT:
+        reasons.append(f"scar is likely to be drawn otherwise by a reader (probability {measures.scar_doubt:.2f})")
+    return "; ".join(reasons)
 
 
 def _quality(series, labels, slices, segmentation, notes) -> Quality:
@@ -171,9 +189,7 @@ def _quality(series, labels, slices, segmentation, notes) -> Quality:
     if not any(SLICE_MAY_BE_MISSING in warning for warning in series.warnings):  # the reader may have said so already
         warnings += slice_distance_warnings(series.geometry)
     review = [
-        f"Slice {s.index + 1}: the model doubts its own outline (doubt {s.doubt:.2f})."
-        for s in sorted(slices, key=lambda s: -(s.doubt or 0))
-        if s.doubt is not None and s.doubt > REVIEW_DOUBT
+        f"Slice {s.index + 1}: {_why_doubtful(s)}." for s in sorted(slices, key=lambda s: -concern(s)) if concern(s) > 1
     ]
     review += [
         f"Slice {s.index + 1}: scar without any in the slices beside it."

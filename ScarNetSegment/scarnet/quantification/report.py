@@ -61,10 +61,11 @@ class SliceMeasures:
     mvo_volume_ml: float
     blood_pool_volume_ml: float
     scar_percent: float | None  # of the slice's own myocardium; None where there is none
-    doubt: float | None  # 0..1, from the model; None for a segmentation from elsewhere
+    doubt: float | None  # 0..1, share of muscle expected to be wrong; None for a segmentation from elsewhere
     enhanced: bool = False  # holds scar
     transmurality_mean_percent: float | None = None  # of the wall, over enhanced rays; None without a cavity
     transmurality_max_percent: float | None = None  # of the most transmural ray, smoothed over its neighbours
+    scar_doubt: float | None = None  # probability that scar overlaps an expert's by a Dice below one half
 
 
 @dataclass(frozen=True)
