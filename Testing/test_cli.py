@@ -63,14 +63,20 @@ def test_measure_of_what_segment_wrote_gives_the_same_numbers(run, sample_folder
     assert run("segment", sample_folder, "-o", tmp_path / "a", "--device", "cpu", "--no-flips", "--no-report")[0] == 0
     assert not (tmp_path / "a" / "report.html").exists()
     first = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
+    interval = first["scar"].pop("percent_lv_interval")
     for name in ("labels.nii.gz", "segmentation.seg.nrrd"):
         before = (tmp_path / "a" / name).read_bytes()
         code, _, error = run("measure", tmp_path / "a" / name, "--volume", sample_folder, "-o", tmp_path / name)
         assert code == 0, error
         again = json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8"))
+        assert again["scar"].pop("percent_lv_interval") is None  # it is the model's, whose run was not named
         assert (again["lv"], again["scar"], again["mvo"]) == (first["lv"], first["scar"], first["mvo"])
         assert (tmp_path / "a" / name).read_bytes() == before
         assert not (tmp_path / name / name).exists()
+    options = ("--volume", sample_folder, "-o", tmp_path / "b", "--ai", tmp_path / "a")
+    assert run("measure", tmp_path / "a" / "labels.nii.gz", *options)[0] == 0
+    again = json.loads((tmp_path / "b" / "report.json").read_text(encoding="utf-8"))
+    assert again["scar"]["percent_lv_interval"] == interval and interval[0] < first["scar"]["percent_lv"] < interval[1]
 
 
 def test_measure_shows_the_models_values_beside_the_corrected_ones(run, sample_folder, tmp_path):
