@@ -465,7 +465,7 @@ class Application:
         self.panel = self.module.ScarNetSegmentWidget()
         self.panel.setup()
         self.panel.enter()
-        self.panel.container.resize(440, 1180)
+        self.panel.container.resize(440, 1480)
         self.panel.container.show()
         return self.panel
 
