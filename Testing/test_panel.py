@@ -506,6 +506,16 @@ def test_a_segmentation_from_elsewhere_is_measured(make, volume, phantom):
     assert not presenter.export_button.enabled
 
 
+def test_measuring_is_no_correction(make, volume, phantom):
+    """Numbers come to rest: what a measurement itself touches does not ask for the next one."""
+    presenter = make()
+    presenter.choose_volume(volume)
+    presenter.choose_segmentation(nodes.new_segmentation(phantom.labels, volume, "by hand"))
+    set_mask(presenter, "Scar", get_mask(presenter, "MVO"))
+    settle(presenter)
+    assert presenter._edited_at is None
+
+
 def test_a_removed_segmentation_leaves_no_report_and_no_hidden_labels(done):
     slicer.mrmlScene.RemoveNode(done.parameters.segmentation)
     settle(done)

@@ -400,7 +400,10 @@ class Presenter:
         self.report, self._labels = None, None
         if node is not None and volume is not None:
             try:
-                self._measure(node, volume, before)
+                with (
+                    self._own_edits()
+                ):  # reading a segment may make Slicer say that it changed: measuring is no correction
+                    self._measure(node, volume, before)
             except ScarNetError as error:
                 self.message = Message("warning", str(error))
         self._changed()
@@ -458,11 +461,11 @@ class Presenter:
     @contextmanager
     def _own_edits(self):
         """Changes of ours to the segmentation, which are not a user's corrections."""
-        self._own_edit = True
+        before, self._own_edit = self._own_edit, True
         try:
             yield
         finally:
-            self._own_edit = False
+            self._own_edit = before
 
     def _mark_edited(self, node, edits: dict) -> None:
         """Segments that a hand has touched are no longer AUTOMATIC, in DICOM's words."""
