@@ -599,8 +599,8 @@ class Presenter:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, caller, event, node) -> None:
-        if node is None or slicer.mrmlScene.IsClosing():
-            return
+        if node is None or slicer.mrmlScene.IsClosing() or self._own_edit:
+            return  # reading a segment makes and removes a node of Slicer's own
         if node.IsA("vtkMRMLSegmentationNode"):
             remove_orphans()
         if node.IsA("vtkMRMLSegmentationNode") or node.IsA("vtkMRMLScalarVolumeNode"):
