@@ -52,7 +52,7 @@ def segment(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scarnet.export import write_outputs
-    from scarnet.export.dicom_source import check_dicom_output
+    from scarnet.export.dicom.source import check_dicom_output
     from scarnet.export.outputs import check_writable
     from scarnet.quantification import QuantificationParameters, quantify
     from scarnet.segmentation import segment as run
@@ -123,7 +123,7 @@ def measure(
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation_file, write_outputs
-    from scarnet.export.dicom_source import check_dicom_output
+    from scarnet.export.dicom.source import check_dicom_output
     from scarnet.export.outputs import check_writable
     from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
