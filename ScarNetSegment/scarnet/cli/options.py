@@ -39,6 +39,12 @@ Dicom = Annotated[
         "--dicom", help="Also write DICOM SEG and SR; they carry the patient's identifiers, as the images do."
     ),
 ]
+Identified = Annotated[
+    bool,
+    typer.Option(
+        "--identified", help="Name the patient in the report: name, ID, birth date, study date, accession number."
+    ),
+]
 Paper = Annotated[PaperSize, typer.Option(help="Of the PDF.")]
 RvInsertion = Annotated[
     Optional[str],

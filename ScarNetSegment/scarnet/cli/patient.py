@@ -12,6 +12,7 @@ from scarnet.cli.options import (
     Device,
     Dicom,
     Flips,
+    Identified,
     Model,
     NoReport,
     Output,
@@ -45,6 +46,7 @@ def segment(
     no_report: NoReport = False,
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
+    identified: Identified = False,
     rv_insertion: RvInsertion = None,
     remote: Remote = None,
 ) -> None:
@@ -57,6 +59,7 @@ def segment(
     from scarnet.quantification import QuantificationParameters, quantify
     from scarnet.segmentation import segment as run
     from scarnet.series import read_lge
+    from scarnet.series.patient import read_patient
 
     parameters = QuantificationParameters(
         density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3)
@@ -69,6 +72,7 @@ def segment(
         stack=series,
         reconstruction=reconstruction_said(reconstruction),
     )
+    patient = read_patient(found) if identified else None
     if dicom:
         check_dicom_output(found)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -81,7 +85,7 @@ def segment(
             test_time_flips=flips,
             on_progress=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
         )
-    report = quantify(found, segmentation.labels, parameters=parameters, segmentation=segmentation)
+    report = quantify(found, segmentation.labels, parameters=parameters, segmentation=segmentation, patient=patient)
     written = write_outputs(
         output,
         found,
@@ -118,6 +122,7 @@ def measure(
     density: Density = MYOCARDIAL_DENSITY_G_PER_ML,
     paper: Paper = PaperSize.A4,
     dicom: Dicom = False,
+    identified: Identified = False,
     rv_insertion: RvInsertion = None,
     remote: Remote = None,
 ) -> None:
@@ -129,6 +134,7 @@ def measure(
     from scarnet.files import sha256_of
     from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
     from scarnet.series import read_lge
+    from scarnet.series.patient import read_patient
 
     parameters = QuantificationParameters(
         density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3)
@@ -140,6 +146,7 @@ def measure(
         stack=series_number,
         reconstruction=reconstruction_said(reconstruction),
     )
+    patient = read_patient(series) if identified else None
     if dicom:
         check_dicom_output(series)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
@@ -149,7 +156,13 @@ def measure(
     if run is not None:
         provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
     report = quantify(
-        series, read.labels, parameters=parameters, segmentation=run, notes=read.notes, provenance=provenance
+        series,
+        read.labels,
+        parameters=parameters,
+        segmentation=run,
+        notes=read.notes,
+        provenance=provenance,
+        patient=patient,
     )
     written = write_outputs(
         output,
