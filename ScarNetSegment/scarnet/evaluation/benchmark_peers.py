@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from scarnet.evaluation.benchmark import network_inputs, peak_memory_mb, spread
+from scarnet.evaluation.benchmark import peak_memory_mb, spread
 from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
+from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.segmentation.finder import find_lv
-from scarnet.segmentation.segment import predict
+from scarnet.segmentation.segment import crop_grid, predict
 from scarnet.series import LgeSeries, read_lge
 
 #: Slices that the rewritten paper network is timed on.
@@ -55,11 +56,12 @@ def in_turn(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) ->
 
 
 def _ours(path: Path, model: str) -> tuple[LgeSeries, Any, np.ndarray, np.ndarray]:
-    """Series, network, centre and the network's input for a case."""
+    """Series, network, centre and the network's input for a case `[slice, in_slices, side, side]`, one view of each slice."""
     series = read_lge(path)
     center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     network = load_network(find_model(model), device="cpu")
-    return series, network, center, network_inputs(series, center, network)[1]
+    crops = crop_grid(series, network, center, flips=False).extract(series.image)
+    return series, network, center, with_neighbours(normalise(*crops), network.card.input["in_slices"])
 
 
 def _torch():
@@ -130,7 +132,7 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
     from scarnet.network.build import build
     from scarnet.network.config import PRESETS
 
-    _, network, _, inputs = _ours(path, model)
+    series, network, center, inputs = _ours(path, model)
     torch.manual_seed(0)
     plain = build("scarnet", PRESETS["paper"].to_dict()).eval()
     side = PRESETS["paper"].input_size
@@ -143,7 +145,8 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
 
     if not rewritten:
         flips = network.card.decision.get("test_time_flips", False)
-        return in_turn(lambda: predict(network, inputs, flips=flips), lambda: run(plain), repeats)
+        crops = crop_grid(series, network, center, flips=flips).extract(series.image)
+        return in_turn(lambda: predict(network, *crops, flips=flips), lambda: run(plain), repeats)
     from scarnet.network.faster import faster
 
     quick = faster(plain)
