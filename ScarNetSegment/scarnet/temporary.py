@@ -75,9 +75,7 @@ def _remove(folder: str, lock: "_Lock") -> None:
 def _new_lock(parent: Path, prefix: str) -> "_Lock":
     while True:
         try:
-            lock = _Lock(
-                f"{parent / (prefix + os.urandom(8).hex())}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_EXCL
-            )
+            lock = _Lock(f"{parent / (prefix + os.urandom(8).hex())}{_LOCK_SUFFIX}", os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except (FileExistsError, BlockingIOError):
             continue
         # Between its making and its locking another process may have taken it for a stale one and removed it.
