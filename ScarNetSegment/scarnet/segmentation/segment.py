@@ -32,6 +32,7 @@ def segment(
     model: str | Path = "default",
     finder: str | Path = "default",
     device: str = "auto",
+    runtime: str | None = None,
     lv_center_lps_mm: np.ndarray | None = None,
     test_time_flips: bool | None = None,
     on_progress: ProgressCallback | None = None,
@@ -39,7 +40,7 @@ def segment(
 ) -> ScarSegmentation:
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
-    `model`, `finder`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
+    `model`, `finder`: a name or folder. `runtime`: see `scarnet.network.load_network`. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
     `test_time_flips`: average over all eight in-plane orientations; None: as the model's card says. `on_progress` is
     called after, `is_cancelled` asked before every slice. Raises InputError when no LV is found, ModelError for a model
     that cannot be used, Cancelled, MemoryError when the device is too small.
@@ -47,7 +48,7 @@ def segment(
     report = on_progress or (lambda done, total, text: None)
     slices = series.image.shape[0]
     report(0, slices, "Loading the model")
-    network = load_network(find_model(model), device=device)
+    network = load_network(find_model(model), device=device, runtime=runtime)
     flips = network.card.decision.get("test_time_flips", False) if test_time_flips is None else test_time_flips
     center = lv_center_lps_mm
     if center is None:
@@ -169,7 +170,7 @@ def predict(
 ) -> np.ndarray:
     """`[slice, in_slices, side, side]` to probabilities `[class, slice, side, side]`.
 
-    On a GPU all slices go as one batch. On a processor a batch is no faster than its parts, so slices go one by one, each
+    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a batch is no faster than its parts, so slices go one by one, each
     with all its orientations, and progress and cancel are that much finer.
     """
     count = len(inputs)
