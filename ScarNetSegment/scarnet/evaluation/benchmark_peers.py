@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scarnet.errors import UsageError
 from scarnet.evaluation.benchmark import peak_memory_mb, spread
 from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
@@ -104,6 +105,20 @@ def _eager(path: Path, model: str, repeats: int) -> dict[str, Any]:
         "matrix_gflops": round(limit, 1),
         "share_of_matrix_speed": round(reached / limit, 3),
     }
+
+
+def _openvino(path: Path, model: str, repeats: int) -> dict[str, Any]:
+    """The same network in OpenVINO at the same precision and number of threads: all slices as one batch each."""
+    _, network, _, inputs = _ours(path, model)
+    if network.runtime != "onnxruntime":
+        raise _NotHere(f"this model runs in {network.runtime}")
+    try:
+        other = load_network(find_model(model), device="cpu", runtime="openvino")
+    except UsageError:
+        raise _NotHere("openvino is not installed") from None
+    result = in_turn(lambda: network.logits(inputs), lambda: other.logits(inputs), repeats)
+    difference = float(np.abs(network.logits(inputs) - other.logits(inputs)).max())
+    return result | {"largest_difference_of_a_logit": round(difference, 6)}
 
 
 def _matrix_gflops(torch, size: int = 1024, repeats: int = 5) -> float:
@@ -264,6 +279,10 @@ def eager(path: Path, model: str, repeats: int) -> dict[str, Any]:
     return _peer(_eager)(path, model, repeats)
 
 
+def openvino(path: Path, model: str, repeats: int) -> dict[str, Any]:
+    return _peer(_openvino)(path, model, repeats)
+
+
 def paper(path: Path, model: str, repeats: int) -> dict[str, Any]:
     return _peer(_paper)(path, model, repeats)
 
@@ -279,6 +298,7 @@ def nnunet(path: Path, model: str, repeats: int) -> dict[str, Any]:
 #: Name to what times it; plain functions, which a process of its own can be given.
 PEERS: dict[str, Callable[[Path, str, int], dict[str, Any]]] = {
     "the same network in plain eager torch": eager,
+    "the same network in OpenVINO": openvino,
     "the plain eager paper network": paper,
     "the paper network: plain beside rewritten": paper_faster,
     "nnU-Net v2 at its defaults": nnunet,

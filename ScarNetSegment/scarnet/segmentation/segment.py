@@ -32,6 +32,7 @@ def segment(
     model: str | Path = "default",
     finder: str | Path = "default",
     device: str = "auto",
+    runtime: str | None = None,
     lv_center_lps_mm: np.ndarray | None = None,
     test_time_flips: bool | None = None,
     on_progress: ProgressCallback | None = None,
@@ -39,15 +40,15 @@ def segment(
 ) -> ScarSegmentation:
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
-    `model`, `finder`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
-    `test_time_flips`: average over several views of each slice (see `views`); None: as the model's card says. `on_progress` is
-    called after, `is_cancelled` asked before every slice. Raises InputError when no LV is found, ModelError for a model
-    that cannot be used, Cancelled, MemoryError when the device is too small.
+    `model`, `finder`: a name or folder. `runtime`: see `scarnet.network.load_network`. `lv_center_lps_mm`: `(3,)`, a point inside
+    the LV instead of searching for it. `test_time_flips`: average over several views of each slice (see `views`); None: as the
+    model's card says. `on_progress` is called after, `is_cancelled` asked before every slice. Raises InputError when no LV is
+    found, ModelError for a model that cannot be used, Cancelled, MemoryError when the device is too small.
     """
     report = on_progress or (lambda done, total, text: None)
     slices = series.image.shape[0]
     report(0, slices, "Loading the model")
-    network = load_network(find_model(model), device=device)
+    network = load_network(find_model(model), device=device, runtime=runtime)
     flips = network.card.decision.get("test_time_flips", False) if test_time_flips is None else test_time_flips
     center = lv_center_lps_mm
     if center is None:
@@ -189,8 +190,8 @@ def predict(
 ) -> np.ndarray:
     """Crops and where the image is, `[slice, size, size]` of `crop_grid`, to probabilities `[class, slice, size, size]`.
 
-    On a GPU all slices go as one batch. On a processor a batch is no faster than its parts, so slices go one by one, each
-    with all its views, and progress and cancel are that much finer.
+    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a batch is no faster than its
+    parts, so slices go one by one, each with all its views, and progress and cancel are that much finer.
     """
     side, in_slices = network.card.input["side"], network.card.input["in_slices"]
     views = views_of(orientation_of(network), several=flips)
