@@ -100,6 +100,10 @@ def benchmark(
     many: Annotated[
         bool, typer.Option("--cohort/--no-cohort", help="Time scarnet cohort with one process and with all.")
     ] = True,
+    patients: Annotated[
+        Optional[int],
+        typer.Option(min=8, help="Also time scarnet cohort once on so many simulated patients, and watch its memory."),
+    ] = None,
 ) -> None:
     """Time the main job step by step on this computer, first and warm, beside what else is installed."""
     from scarnet.evaluation.benchmark import benchmark as run
@@ -115,6 +119,7 @@ def benchmark(
         peers=peers,
         growth=growth,
         cohort=many,
+        patients=patients,
         on_step=lambda text: typer.echo(f"{text} …", err=True),
     )
     written = write_benchmark(output, result)
