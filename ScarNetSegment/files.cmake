@@ -28,6 +28,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/__init__.py
   scarnet/evaluation/agreement.py
   scarnet/evaluation/benchmark.py
+  scarnet/evaluation/benchmark_cohort.py
   scarnet/evaluation/benchmark_peers.py
   scarnet/evaluation/benchmark_report.py
   scarnet/evaluation/cross_validation.py

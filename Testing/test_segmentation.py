@@ -14,7 +14,7 @@ from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_erro
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
-from scarnet.segmentation.views import average, size_of, views_of, which_way_up
+from scarnet.segmentation.views import View, average, in_orientations, orientation_weights, size_of, views_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -354,7 +354,7 @@ def test_views_are_put_back_where_they_were_taken_from():
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
-def test_a_stack_that_does_not_say_so_is_turned_upright(stored):
+def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
     """A network that is sure of bright upper left corners alone is shown one in every orientation."""
 
     def probability(planes):
@@ -364,20 +364,19 @@ def test_a_stack_that_does_not_say_so_is_turned_upright(stored):
 
     upright = np.zeros((3, 1, 16, 16), np.float32)
     upright[..., :8, :4] = 1
-    turned = which_way_up(probability, turn(upright, *stored))
-    assert np.array_equal(turn(turn(upright, *stored), *turned), upright)
-    assert which_way_up(probability, np.zeros_like(upright)) == (0, False)
+    as_stored = np.ascontiguousarray(turn(upright, *stored))
+    weights = orientation_weights(probability, as_stored)
+    assert weights.sum() == pytest.approx(1) and weights.max() > 0.999
+    for views in (views_of("patient", several=False), views_of("patient", several=True)):
+        turned = in_orientations(views, weights)
+        assert len(turned) == len(views)
+        assert np.array_equal(turn(as_stored, turned[0].turns, turned[0].mirror), upright)
+    assert orientation_weights(probability, np.zeros_like(upright)) == pytest.approx(np.full(8, 1 / 8))
 
 
-@pytest.mark.parametrize("view", ORIENTATIONS)
-def test_a_turned_crop_comes_back_and_knows_where_its_pixels_are(phantom, view):
-    g = phantom.series.geometry
-    center = g.index_to_lps(np.array([4, 100.0, 100.0]))
-    plain, turned = (CropGrid(g, center, 64, 1.5, turned=t) for t in ((0, False), view))
-    crops, inside = plain.extract(phantom.series.image)
-    assert np.array_equal(turned.extract(phantom.series.image)[0], turn(crops, *view))
-    assert np.array_equal(turned.put_back(turn(crops, *view)), plain.put_back(crops))
-    index = np.zeros((64, 64), bool)
-    index[11, 45] = True
-    row, column = np.argwhere(turn(index, *view))[0]
-    assert np.allclose(turned.pixel_to_lps(3, row, column), plain.pixel_to_lps(3, 11, 45))
+def test_views_count_by_their_weight_and_faint_orientations_are_left_out():
+    views = in_orientations(views_of("patient", several=True), np.array([0.6, 0.39, 0.01, 0, 0, 0, 0, 0]))
+    assert len(views) == 10 and {v.weight for v in views} == {0.6, 0.39}
+    one, other = View(weight=3.0), View((2, 0), weight=1.0)
+    mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other], 6)
+    assert mean[0, :, 0].tolist() == [1, 1, 0.75, 0.75, 0, 0]

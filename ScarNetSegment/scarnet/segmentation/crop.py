@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scarnet.segmentation.orientations import turn, turn_back
 from scarnet.series.geometry import StackGeometry
 
 #: Intensities beyond these percentiles of a crop are clipped before it is normalised: bright fat and flow artefacts
@@ -88,16 +87,12 @@ def to_patient_axes(planes: np.ndarray, geometry: StackGeometry) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CropGrid:
-    """The square about `center_lps_mm` in every slice of a stack.
-
-    `turned`: quarter turns and mirror beyond patient axes, for stacks whose file states the wrong ones or none.
-    """
+    """The square about `center_lps_mm` in every slice of a stack."""
 
     geometry: StackGeometry
     center_lps_mm: np.ndarray
     side: int
     pixel_mm: float
-    turned: tuple[int, bool] = (0, False)
 
     def _axis(self, slice_index: int, axis: int) -> tuple[float, float, int]:
         """Start and step of the crop's axis in input pixels, and the input's size: axis 0 rows, 1 columns."""
@@ -128,10 +123,6 @@ class CropGrid:
 
     def pixel_to_lps(self, slice_index: int, row: float, column: float) -> np.ndarray:
         """`(3,)` LPS mm of a crop pixel, as `extract` orders them."""
-        turns, mirror = self.turned
-        column = self.side - 1 - column if mirror else column
-        for _ in range(turns):
-            row, column = column, self.side - 1 - row
         transpose, flip_rows, flip_columns = patient_axes(self.geometry)
         row = self.side - 1 - row if flip_rows else row
         column = self.side - 1 - column if flip_columns else column
@@ -149,10 +140,9 @@ class CropGrid:
         return first, first + count, resampling_matrix(count, (first - start) / step, 1 / step, self.side)
 
     def _turn(self, crops: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(turn(to_patient_axes(crops, self.geometry), *self.turned))
+        return to_patient_axes(crops, self.geometry)
 
     def _turn_back(self, crops: np.ndarray) -> np.ndarray:
-        crops = turn_back(crops, *self.turned)
         transpose, flip_rows, flip_columns = patient_axes(self.geometry)
         crops = crops[..., ::-1] if flip_columns else crops
         crops = crops[..., ::-1, :] if flip_rows else crops

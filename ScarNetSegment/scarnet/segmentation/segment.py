@@ -14,7 +14,7 @@ from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.result import ScarSegmentation
-from scarnet.segmentation.views import average, size_of, views_of, which_way_up
+from scarnet.segmentation.views import View, average, in_orientations, orientation_weights, size_of, views_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
@@ -56,11 +56,12 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    grid = crop_grid(series, network, center, flips=flips)
+    views = views_of(orientation_of(network), several=flips)
+    grid = crop_grid(series, network, center, views)
     if orientation_of(network) == "patient" and not series.geometry.states_orientation:
-        grid = _upright(series, network, grid)
+        views = _upright(series, network, grid, views)
     for attempt in range(1, ATTEMPTS + 1):
-        labels, probabilities = _label(series, network, grid, flips, report, is_cancelled)
+        labels, probabilities = _label(series, network, grid, views, report, is_cancelled)
         better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
         if better is None or attempt == ATTEMPTS:
             break
@@ -105,26 +106,25 @@ def orientation_of(network: LoadedNetwork) -> str:
     return network.card.input.get("orientation", "any")
 
 
-def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, *, flips: bool) -> CropGrid:
+def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, views: list[View]) -> CropGrid:
     """The square about a point that holds all views of the network."""
-    size = size_of(views_of(orientation_of(network), several=flips), network.card.input["side"])
-    return CropGrid(series.geometry, center_lps_mm, size, network.card.input["pixel_mm"])
+    side, pixel_mm = network.card.input["side"], network.card.input["pixel_mm"]
+    return CropGrid(series.geometry, center_lps_mm, size_of(views, side), pixel_mm)
 
 
-def _upright(series: LgeSeries, network: LoadedNetwork, grid: CropGrid) -> CropGrid:
-    """The crop turned as the network likes it best; for files that do not say which way up they are."""
-    side = network.card.input["side"]
-    middle = replace(grid, side=side)
+def _upright(series: LgeSeries, network: LoadedNetwork, grid: CropGrid, views: list[View]) -> list[View]:
+    """The views turned as the network likes them; for files that do not say which way up they are."""
+    middle = replace(grid, side=network.card.input["side"])
     inputs = with_neighbours(normalise(*middle.extract(series.image)), network.card.input["in_slices"])
-    return replace(grid, turned=which_way_up(lambda x: _softmax(network.logits(x)), inputs))
+    return in_orientations(views, orientation_weights(lambda x: _softmax(network.logits(x)), inputs))
 
 
 def _label(
-    series, network: LoadedNetwork, grid: CropGrid, flips, report, is_cancelled
+    series, network: LoadedNetwork, grid: CropGrid, views: list[View], report, is_cancelled
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities `[class, slice, row, column]` on the input's grid."""
     crops, inside = grid.extract(series.image)
-    crop_probabilities = predict(network, crops, inside, flips=flips, on_progress=report, is_cancelled=is_cancelled)
+    crop_probabilities = predict(network, crops, inside, views, on_progress=report, is_cancelled=is_cancelled)
     probabilities = grid.put_back(crop_probabilities)
     probabilities[0] += 1 - probabilities.sum(axis=0)  # outside the crop all is background
     return labels_of(probabilities, series.geometry, network.card.decision), probabilities
@@ -186,7 +186,13 @@ def _percent_lv(series: LgeSeries, labels: np.ndarray) -> float:
 
 
 def predict(
-    network: LoadedNetwork, crops: np.ndarray, inside: np.ndarray, *, flips: bool, on_progress=None, is_cancelled=None
+    network: LoadedNetwork,
+    crops: np.ndarray,
+    inside: np.ndarray,
+    views: list[View],
+    *,
+    on_progress=None,
+    is_cancelled=None,
 ) -> np.ndarray:
     """Crops and where the image is, `[slice, size, size]` of `crop_grid`, to probabilities `[class, slice, size, size]`.
 
@@ -194,7 +200,6 @@ def predict(
     parts, so slices go one by one, each with all its views, and progress and cancel are that much finer.
     """
     side, in_slices = network.card.input["side"], network.card.input["in_slices"]
-    views = views_of(orientation_of(network), several=flips)
     looked_at = np.stack([with_neighbours(normalise(v.of(crops, side), v.of(inside, side)), in_slices) for v in views])
     count = len(crops)
     step = 1 if network.device == "cpu" else count
@@ -237,13 +242,6 @@ def _in_plane_distance(series: LgeSeries, a: np.ndarray, b: np.ndarray) -> float
 
 def _warnings(series, grid: CropGrid, labels) -> tuple[str, ...]:
     found = []
-    if grid.turned != (0, False):
-        turns, mirror = grid.turned
-        found.append(
-            "The file does not say which way up its pictures are, and they look "
-            + " and ".join([f"turned by {90 * turns} degrees"] * bool(turns) + ["mirrored"] * mirror)
-            + ": the network saw them upright. Check walls and segments by name."
-        )
     lv = labels > 0
     edge = lv[:, [0, -1]].any() or lv[:, :, [0, -1]].any()
     if edge:
