@@ -1,12 +1,13 @@
 """One training run: from prepared samples to an averaged state, resumable after a kill at any moment."""
 
 import csv
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, Timer, WeightAveraging
 from torch.utils.data import DataLoader, Dataset
 
 from scarnet.training.samples import NumberedSampler
@@ -14,7 +15,11 @@ from scarnet.training.samples import NumberedSampler
 
 @dataclass(frozen=True)
 class RunParameters:
-    """How long and how a network is trained. `seed` fixes weights and every sample."""
+    """How long and how a network is trained. `seed` fixes weights and every sample.
+
+    With `minutes` training takes that long by the clock, whatever `epochs` says: rate and running mean then follow the time that is
+    spent, so that a fast network gets more steps than a slow one. Such a run is not the same run on another machine.
+    """
 
     epochs: int
     samples_per_epoch: int = 2000
@@ -24,6 +29,7 @@ class RunParameters:
     seed: int = 1
     accelerator: str = "auto"
     devices: int | str = "auto"
+    minutes: float | None = None
     precision: str = "32-true"  # Lightning's; "bf16-mixed" is a third faster on processors that know bfloat16
 
     @property
@@ -34,6 +40,41 @@ class RunParameters:
     @property
     def total_steps(self) -> int:
         return self.epochs * (self.samples_per_epoch // self.batch_size)
+
+
+#: Share of a timed run in which the rate climbs.
+TIMED_WARM_UP = 0.05
+
+
+class TimeBudget(Timer):
+    """Ends training when `minutes` are spent (a resumed run goes on counting) and lets the rate fall to zero by then."""
+
+    def __init__(self, minutes: float):
+        super().__init__(duration={"seconds": 60 * minutes}, interval="step", verbose=False)
+        self.seconds = 60 * minutes
+
+    def on_train_batch_start(self, trainer, module, batch, batch_index):
+        factor = timed_factor(self.time_elapsed() / self.seconds)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+
+def timed_factor(share: float) -> float:
+    """Of the learning rate after a `share` of the time: a linear warm-up and a cosine to zero, as over steps."""
+    if share < TIMED_WARM_UP:
+        return max(share / TIMED_WARM_UP, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * min((share - TIMED_WARM_UP) / (1 - TIMED_WARM_UP), 1.0)))
+
+
+def timed_average(decay: float) -> WeightAveraging:
+    """Running mean of weights where the number of steps is not known: over the last tenth of them, at most `decay`'s reach."""
+
+    def average(mean, current, count):
+        kept = min(decay, float(1 + count) / float(10 + count))
+        return mean * kept + current * (1 - kept)
+
+    return WeightAveraging(use_buffers=True, avg_fn=average)
 
 
 class EpochMetrics(L.Callback):
@@ -74,17 +115,20 @@ def run(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=1, monitor=None, every_n_epochs=1)
+    timed = parameters.minutes is not None
+    average = timed_average(parameters.ema_decay) if timed else EMAWeightAveraging(decay=parameters.averaging_decay)
     trainer = L.Trainer(
-        max_epochs=parameters.epochs,
+        max_epochs=-1 if timed else parameters.epochs,
         accelerator=parameters.accelerator,
         devices=parameters.devices,
         precision=parameters.precision,
         gradient_clip_val=1.0,
         callbacks=[
             checkpoint,
-            EMAWeightAveraging(decay=parameters.averaging_decay),
+            average,
             EpochMetrics(folder / "metrics.csv"),
         ]
+        + ([TimeBudget(parameters.minutes)] if timed else [])
         + ([RichProgressBar()] if progress else []),
         logger=False,
         enable_progress_bar=progress,
