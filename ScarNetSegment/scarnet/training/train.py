@@ -130,6 +130,7 @@ def train_finder(
     folds: list[int] | None = None,
     cine: Path | None = None,
     start: str | Path | None = None,
+    patients: list[str] | None = None,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -137,10 +138,10 @@ def train_finder(
 ) -> Path:
     """Train the network that finds the LV, on LGE patients, on a folder of cine anatomy, or on both.
 
-    Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from.
+    Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from. `patients`: of the folds' patients, only these.
     """
     config = FinderConfig()
-    cases = _chosen(data, folds) if data is not None else []
+    cases = _chosen(data, folds, patients) if data is not None else []
     if not cases and cine is None:
         raise UsageError("Nothing to train on: give labelled patients, or cine anatomy with --cine.")
     started = time.time()
