@@ -25,7 +25,10 @@ def patient_rows(study: Study, output: Path, skipped: dict[str, str]) -> list[di
         splits = splits_of(study)
         for split in splits if plan.trainer else _bases(splits):
             for condition in conditions_of(study):
-                rows += [_row(plan.name, split, condition, *item) for item in judged_items(study, output, plan, split, condition)]
+                rows += [
+                    _row(plan.name, split, condition, *item)
+                    for item in judged_items(study, output, plan, split, condition)
+                ]
     return rows
 
 
@@ -63,11 +66,19 @@ def points(rows: list[dict], x: str) -> list[dict]:
         overlap, between = _over_draws(ill, lambda r: r["scar_dice"])
         error, _ = _over_draws(inside, lambda r: abs(r["scar_predicted_percent_lv"] - r["scar_truth_percent_lv"]))
         muscle, _ = _over_draws(inside, lambda r: r["myocardium_dice"])
-        row = {"model": model, "kind": kind, x: value, "patients": len({r["case"] for r in inside}), "pathological": len(overlap)}
+        row = {
+            "model": model,
+            "kind": kind,
+            x: value,
+            "patients": len({r["case"] for r in inside}),
+            "pathological": len(overlap),
+        }
         for name, values in (("scar_dice", overlap), ("myocardium_dice", muscle), ("percent_lv_absolute", error)):
             stats = spread(values)
             row |= {name: stats["mean"], f"{name}_low": stats["low"], f"{name}_high": stats["high"]}
-        result.append(clean(row | {"scar_dice_draw_sd": between, "found": float(np.mean([r["found"] for r in inside]))}))
+        result.append(
+            clean(row | {"scar_dice_draw_sd": between, "found": float(np.mean([r["found"] for r in inside]))})
+        )
     return result
 
 
@@ -85,7 +96,16 @@ def curve_table(rows: list[dict], x: str, title: str) -> Table:
 
     return Table(
         title,
-        ["Model", "Noise", x.capitalize(), "Scar Dice, pathological", "SD between draws", "Myocardium Dice", "|Δ| points of LV", "LV found"],
+        [
+            "Model",
+            "Noise",
+            x.capitalize(),
+            "Scar Dice, pathological",
+            "SD between draws",
+            "Myocardium Dice",
+            "|Δ| points of LV",
+            "LV found",
+        ],
         [
             [
                 row["model"],

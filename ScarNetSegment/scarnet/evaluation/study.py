@@ -1,9 +1,9 @@
 """Running a study: a queue of trainings and predictions of which each leaves files behind, so that the same command goes on where it ended.
 
-    OUT/models/MODEL/SPLIT/                     a model folder, once its training is done (`run` in it before)
-    OUT/predictions/MODEL/SPLIT/CONDITION/      CASE.nii.gz for every patient; CASE.error.txt beside one in whom nothing was found
-    OUT/predictions/MODEL/facts.json            what is known of the model: kind, remark, training
-    OUT/*.csv, *.md, *.tex, summary.json, figures/, README.md
+OUT/models/MODEL/SPLIT/                     a model folder, once its training is done (`run` in it before)
+OUT/predictions/MODEL/SPLIT/CONDITION/      CASE.nii.gz for every patient; CASE.error.txt beside one in whom nothing was found
+OUT/predictions/MODEL/facts.json            what is known of the model: kind, remark, training
+OUT/*.csv, *.md, *.tex, summary.json, figures/, README.md
 """
 
 import json
@@ -87,7 +87,13 @@ def splits_of(study: Study) -> list[Split]:
     if study.kind != "learning-curve":
         return base
     return [
-        replace(split, name=f"{split.base}-n{size}-draw{draw}", train=drawn(split.train, size, study.seed + draw), size=size, draw=draw)
+        replace(
+            split,
+            name=f"{split.base}-n{size}-draw{draw}",
+            train=drawn(split.train, size, study.seed + draw),
+            size=size,
+            draw=draw,
+        )
         for split in base
         for size in study.sizes
         for draw in range(study.draws)
@@ -142,7 +148,9 @@ def trainings_of(study: Study, output: Path) -> list[Training]:
     ]
 
 
-def run_study(study: Study, output: Path, *, only: list[str] | None = None, on_step: OnStep = lambda text: None) -> dict[str, str]:
+def run_study(
+    study: Study, output: Path, *, only: list[str] | None = None, on_step: OnStep = lambda text: None
+) -> dict[str, str]:
     """Train and predict what is missing. Returns the models that could not be run, with the reason in one line.
 
     `only`: names of models; the others are left as they are (so that several processes can share a queue). Raises InputError where
@@ -165,9 +173,13 @@ def run_study(study: Study, output: Path, *, only: list[str] | None = None, on_s
                         in_own_process(train_one, plan, _train_folder(study), [c.name for c in split.train], folder)
                     missing = [c for c in conditions_of(study) if _missing(output, plan, split, c)]
                     if missing:
-                        on_step(f"predict {plan.name}/{split.name}: {len(split.test)} patients, {len(missing)} conditions")
+                        on_step(
+                            f"predict {plan.name}/{split.name}: {len(split.test)} patients, {len(missing)} conditions"
+                        )
                         finder = _finder(study, split, output, on_step) if _finds_ventricle(plan) else "default"
-                        in_own_process(predict_split, study, plan, split, missing, output, folder if plan.trainer else None, finder)
+                        in_own_process(
+                            predict_split, study, plan, split, missing, output, folder if plan.trainer else None, finder
+                        )
             except (UsageError, InputError, ScarNetError) as error:
                 skipped[plan.name] = str(error)
                 on_step(f"{plan.name} is left out: {error}")
@@ -261,7 +273,9 @@ def _finder(study: Study, split: Split, output: Path, on_step: OnStep) -> str | 
         train = splits_of(replace(study, kind="comparison"))
         names = next([c.name for c in other.train] for other in train if other.base == split.base)
         if not names:
-            raise InputError("The shipped LV finder was trained on patients that are judged, and nobody is left to train another on.")
+            raise InputError(
+                "The shipped LV finder was trained on patients that are judged, and nobody is left to train another on."
+            )
         in_own_process(_train_finder, _train_folder(study), names, folder, study.finder_minutes, study.seed)
     return folder
 
@@ -299,10 +313,12 @@ def predict_split(
     if plan.model.startswith("labels:"):
         _take_label_maps(Path(plan.model.removeprefix("labels:")), plan, split, output)
         return
-    model = back_end(folder or plan.model, device="cpu" if study.threads else "auto", finder=finder)
+    model = back_end(folder or plan.model, device=study.device, finder=finder)
     seen = (model.trained_on or frozenset()) & {case.name for case in split.test}
     if seen:
-        raise InputError(f"{plan.name} was trained on {min(seen)}, which is to be judged; name folds that were left out with --folds.")
+        raise InputError(
+            f"{plan.name} was trained on {min(seen)}, which is to be judged; name folds that were left out with --folds."
+        )
     write_json(Path(output) / "predictions" / plan.name / "facts.json", facts_of(model, plan, folder))
     for condition in conditions:
         target = predictions_folder(output, plan, split, condition)
@@ -339,13 +355,17 @@ def changed(series: LgeSeries, condition: Condition, seed: int, case: str) -> Lg
     return with_noise(series, condition.kind, condition.level, generator)
 
 
-def _muscle(plan: ModelPlan, split: Split, condition: Condition, output: Path, case: str, truth: np.ndarray) -> np.ndarray:
+def _muscle(
+    plan: ModelPlan, split: Split, condition: Condition, output: Path, case: str, truth: np.ndarray
+) -> np.ndarray:
     if plan.myocardium == "expert":
         return truth
     other = replace(plan, name=plan.myocardium)
     path = predictions_folder(output, other, split, condition) / f"{case}.nii.gz"
     if not path.is_file():
-        raise UsageError(f"{plan.name} works on the muscle that {plan.myocardium} draws, which has no result for {case}.")
+        raise UsageError(
+            f"{plan.name} works on the muscle that {plan.myocardium} draws, which has no result for {case}."
+        )
     return read_labels(path)[0]
 
 
@@ -359,7 +379,11 @@ def _take_label_maps(source: Path, plan: ModelPlan, split: Split, output: Path) 
         series, _ = read_case(case)
         labels = on_grid(case.name, *read_labels(found[case.name]), series.geometry)
         write_label_map(target / f"{case.name}.nii.gz", labels, series.geometry)
-    facts = {"kind": "labels", "remark": "Label maps as they were given; who was trained on is not known.", "trained_on": None}
+    facts = {
+        "kind": "labels",
+        "remark": "Label maps as they were given; who was trained on is not known.",
+        "trained_on": None,
+    }
     write_json(Path(output) / "predictions" / plan.name / "facts.json", facts)
 
 
@@ -376,12 +400,21 @@ def facts_of(model: BackEnd, plan: ModelPlan, folder: Path | None) -> dict:
     if (folder / CARD_NAME).is_file():
         card = read_card(folder)
         training = card.training
-        facts["training"] = {key: training.get(key) for key in ("patients", "image_steps", "run", "loss", "changes", "minutes_of_last_run")}
-        facts["training"] |= {"preset": card.preset, "cine_volumes": training.get("cine_volumes"), "tune": training.get("tune")}
+        facts["training"] = {
+            key: training.get(key)
+            for key in ("patients", "image_steps", "run", "loss", "changes", "minutes_of_last_run")
+        }
+        facts["training"] |= {
+            "preset": card.preset,
+            "cine_volumes": training.get("cine_volumes"),
+            "tune": training.get("tune"),
+        }
         facts["decision"] = card.decision
     else:
         stored = json.loads((folder / "scarnet.json").read_text(encoding="utf-8"))
-        facts["training"] = {key: value for key, value in stored.items() if key != "cases"} | {"patients": len(stored["cases"])}
+        facts["training"] = {key: value for key, value in stored.items() if key != "cases"} | {
+            "patients": len(stored["cases"])
+        }
     return facts
 
 
@@ -411,6 +444,8 @@ def judge_models(study: Study, output: Path, skipped: dict[str, str]) -> dict[st
     for plan in study.models:
         if plan.name in skipped:
             continue
-        items = (item for split in _bases(splits_of(study)) for item in judged_items(study, output, plan, split, Condition()))
+        items = (
+            item for split in _bases(splits_of(study)) for item in judged_items(study, output, plan, split, Condition())
+        )
         judged[plan.name] = judge(items)
     return judged

@@ -63,6 +63,7 @@ class Study:
         sizes, draws: of a learning curve: numbers of training patients, and how often each is drawn.
         noises, levels, draws: of a noise study: kinds, standard deviations as a share of the image's range, draws of each.
         threads: processors for every training and prediction alike.
+        device: of every prediction, as `scarnet segment` takes it.
         finder_minutes: of training an LV finder without the judged fold, where the shipped one has seen its patients.
         limit: judge only so many patients of each fold (smoke tests).
     """
@@ -79,6 +80,7 @@ class Study:
     noises: tuple[str, ...] = NOISES
     levels: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     threads: int = 1
+    device: str = "cpu"
     seed: int = 1
     minutes: float | None = None
     finder_minutes: float = 5.0
@@ -177,7 +179,9 @@ def _check(study: Study) -> None:
         raise UsageError(f"The reference '{study.reference}' is none of the models: {', '.join(names)}.")
     for plan in study.models:
         if plan.model.startswith("threshold:") and plan.myocardium not in ("expert", *names):
-            raise UsageError(f"models.{plan.name}: its myocardium '{plan.myocardium}' is neither 'expert' nor one of the models.")
+            raise UsageError(
+                f"models.{plan.name}: its myocardium '{plan.myocardium}' is neither 'expert' nor one of the models."
+            )
     if study.trains and study.folds is None and study.train_data is None:
         raise UsageError("Models are trained, so that some patients must be left out: give folds = [0], or train_data.")
     if study.kind == "learning-curve" and not study.sizes:
@@ -192,12 +196,18 @@ def comparison_of(data: Path, specs: list[str], *, folds: list[int] | None, thre
     for spec in specs:
         name, _, model = spec.rpartition("=")
         model, _, muscle = model.partition("@")
+        if model.startswith("threshold:"):
+            muscle = muscle or "expert"
         name = name or _short(model) + (f" on {muscle}" if muscle else "")
         if name in [plan.name for plan in plans]:
             raise UsageError(f"Two models are called '{name}'; name them: NAME=MODEL.")
         plans.append(ModelPlan(name, model=model, myocardium=muscle or "expert"))
     study = Study(
-        kind="comparison", data=Path(data), models=tuple(plans), folds=None if folds is None else tuple(folds), threads=threads
+        kind="comparison",
+        data=Path(data),
+        models=tuple(plans),
+        folds=None if folds is None else tuple(folds),
+        threads=threads,
     )
     _check(replace(study, **changes))
     return replace(study, **changes)

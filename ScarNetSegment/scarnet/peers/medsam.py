@@ -39,7 +39,9 @@ def medsam_model(folder: Path, *, device: str = "auto", finder: str | Path = "de
     tuned = card.training.get("tune", "full")
     remark = f"MedSAM fine-tuned ({tuned}) from a published checkpoint"
     if not card.training.get("checkpoint"):
-        remark = f"MedSAM's architecture in the size '{card.preset}', trained here from chance: not the published MedSAM"
+        remark = (
+            f"MedSAM's architecture in the size '{card.preset}', trained here from chance: not the published MedSAM"
+        )
     segment = _segmenter(network, config, model, finder, device, decision=card.decision, zero_shot=False)
     return BackEnd(card.name, "medsam", segment, frozenset(seen), remark)
 
@@ -87,9 +89,7 @@ def _segmenter(
             return finished(series, labels, model=model, parameters=parameters, warnings=(ZERO_SHOT_REMARK + ".",))
         probabilities = class_probabilities(nested)
         labels = labels_of(probabilities, series.geometry, decision)
-        return finished(
-            series, labels, model=model, probabilities=probabilities, parameters=parameters | decision
-        )
+        return finished(series, labels, model=model, probabilities=probabilities, parameters=parameters | decision)
 
     return segment
 

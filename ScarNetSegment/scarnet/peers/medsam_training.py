@@ -78,7 +78,9 @@ def boxes_about(labels: torch.Tensor, pixel_mm: float, generator: torch.Generato
             half = EMPTY_BOX_MM / pixel_mm / 2
             box = torch.cat([place - half, place + half])
         x0, y0, x1, y1 = (box + jitter).clamp(0, side - 1)
-        boxes.append(torch.stack([torch.minimum(x0, x1), torch.minimum(y0, y1), torch.maximum(x0, x1), torch.maximum(y0, y1)]))
+        boxes.append(
+            torch.stack([torch.minimum(x0, x1), torch.minimum(y0, y1), torch.maximum(x0, x1), torch.maximum(y0, y1)])
+        )
     return torch.stack(boxes)
 
 
@@ -138,7 +140,12 @@ def train_medsam(
         preset=preset_name,
         config=config.to_dict(),
         classes=list(REGIONS),
-        input={"pixel_mm": config.pixel_mm, "side": config.side, "in_slices": 1, "normalisation": NORMALISATION + ", to 0..1"},
+        input={
+            "pixel_mm": config.pixel_mm,
+            "side": config.side,
+            "in_slices": 1,
+            "normalisation": NORMALISATION + ", to 0..1",
+        },
         decision=dict(DECISION),
         training=_facts(cases, folds, run_parameters, started, module.trainer.global_step)
         | {"tune": tune, "checkpoint": None if checkpoint is None else sha256_of(checkpoint)},

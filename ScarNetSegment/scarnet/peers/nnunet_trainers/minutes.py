@@ -30,7 +30,7 @@ class nnUNetTrainerMinutes(nnUNetTrainer):  # noqa: N801: nnU-Net finds trainers
         self.spent_before, self.started, self.steps = 0.0, None, 0
         seed = int(os.environ.get("SCARNET_SEED", "1"))
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002: what nnU-Net and batchgenerators draw from
+        np.random.seed(seed)  # noqa: NPY002 - what nnU-Net and batchgenerators draw from
         torch.manual_seed(seed)
         if hasattr(os, "sched_getaffinity"):  # nnU-Net asks for all processors, also those it may not use
             torch.set_num_threads(len(os.sched_getaffinity(0)))
