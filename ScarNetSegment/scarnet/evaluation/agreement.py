@@ -8,10 +8,22 @@ from scipy import stats
 
 
 def concordance(a: np.ndarray, b: np.ndarray) -> float:
-    """Lin's concordance correlation coefficient (Biometrics 1989): 1 on the line of identity, not on any line."""
+    """Lin's concordance correlation coefficient (Biometrics 1989): 1 on the line of identity, not on any line.
+
+    Over the last axis; nan where neither varies.
+    """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    spread = a.var() + b.var() + (a.mean() - b.mean()) ** 2
-    return float(2 * ((a - a.mean()) * (b - b.mean())).mean() / spread) if spread else float("nan")
+    mean_a, mean_b = a.mean(axis=-1), b.mean(axis=-1)
+    spread = a.var(axis=-1) + b.var(axis=-1) + (mean_a - mean_b) ** 2
+    together = ((a - mean_a[..., None]) * (b - mean_b[..., None])).mean(axis=-1)
+    return _ratio(2 * together, spread)
+
+
+def _ratio(above, below):
+    """nan where `below` is not positive; a float where both are single numbers."""
+    above, below = np.asarray(above, float), np.asarray(below, float)
+    result = np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
+    return float(result) if result.ndim == 0 else result
 
 
 @dataclass(frozen=True)
@@ -36,34 +48,36 @@ def variation_percent(measured: np.ndarray, true: np.ndarray) -> float:
     """Coefficient of variation as Tavakoli 2025 uses it: SD of the differences over the mean of the pairs' averages, percent.
 
     The paper prints the result without its formula; this one gives the printed 4.3, 20.3 and 130.3 % back from the limits of
-    agreement and the biases that it prints beside them.
+    agreement and the biases that it prints beside them. Over the last axis.
     """
     measured, true = np.asarray(measured, float), np.asarray(true, float)
-    mean = (measured + true).mean() / 2
-    return float(100 * (measured - true).std(ddof=1) / mean) if len(true) > 1 and mean else float("nan")
+    if true.shape[-1] < 2:
+        return float("nan")
+    return _ratio(100 * (measured - true).std(axis=-1, ddof=1), (measured + true).mean(axis=-1) / 2)
 
 
 def intraclass_correlation(ratings: np.ndarray, kind: str = "2,1") -> float:
-    """Of one rating, `ratings` `(targets, raters)`: "1,1" one-way, "2,1" absolute agreement, "3,1" consistency.
+    """Of one rating, `ratings` `(..., targets, raters)`: "1,1" one-way, "2,1" absolute agreement, "3,1" consistency.
 
     Shrout and Fleiss, Psychol Bull 1979;86:420, cases 1 to 3. nan where nothing varies.
     """
     x = np.asarray(ratings, float)
-    n, k = x.shape
+    n, k = x.shape[-2:]
     if n < 2 or k < 2:
         return float("nan")
-    grand, rows, columns = x.mean(), x.mean(axis=1), x.mean(axis=0)
-    between_rows = k * ((rows - grand) ** 2).sum()
-    between_columns = n * ((columns - grand) ** 2).sum()
-    within = ((x - rows[:, None]) ** 2).sum()
-    bms, jms = between_rows / (n - 1), between_columns / (k - 1)
+    grand = x.mean(axis=(-2, -1))[..., None]
+    rows, columns = x.mean(axis=-1), x.mean(axis=-2)
+    between_columns = n * ((columns - grand) ** 2).sum(axis=-1)
+    within = ((x - rows[..., None]) ** 2).sum(axis=(-2, -1))
+    bms, jms = k * ((rows - grand) ** 2).sum(axis=-1) / (n - 1), between_columns / (k - 1)
     wms, ems = within / (n * (k - 1)), (within - between_columns) / ((n - 1) * (k - 1))
-    above, below = {
-        "1,1": (bms - wms, bms + (k - 1) * wms),
-        "2,1": (bms - ems, bms + (k - 1) * ems + k * (jms - ems) / n),
-        "3,1": (bms - ems, bms + (k - 1) * ems),
-    }[kind]
-    return float(above / below) if below > 0 else float("nan")
+    return _ratio(
+        *{
+            "1,1": (bms - wms, bms + (k - 1) * wms),
+            "2,1": (bms - ems, bms + (k - 1) * ems + k * (jms - ems) / n),
+            "3,1": (bms - ems, bms + (k - 1) * ems),
+        }[kind]
+    )
 
 
 #: MYOSAIQ scores a volume's distribution at the whole millilitres 0 to 599.
@@ -113,11 +127,12 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0, draws: int = 2000) 
 
 
 def bootstrap_statistic(
-    statistic: Callable[..., float], *columns: np.ndarray, seed: int = 0, draws: int = 2000
+    statistic: Callable[..., np.ndarray], *columns: np.ndarray, seed: int = 0, draws: int = 2000
 ) -> tuple[float, float]:
     """95 % interval of any `statistic(*columns)` over patients, columns drawn together (percentiles).
 
-    Draws in which it is not defined are left out; nan where it is defined in fewer than half of them, or for one patient.
+    `statistic` takes `(draws, patients)` arrays and reduces the last axis. Draws in which it is not defined are left out; nan where it
+    is defined in fewer than half of them, or for one patient.
     """
     columns = [np.asarray(column, float) for column in columns]
     count = len(columns[0])
@@ -125,7 +140,7 @@ def bootstrap_statistic(
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     drawn = rng.integers(count, size=(draws, count))
-    values = np.array([statistic(*(column[index] for column in columns)) for index in drawn])
+    values = np.asarray(statistic(*(column[drawn] for column in columns)), float)
     values = values[np.isfinite(values)]
     if len(values) < draws / 2:
         return float("nan"), float("nan")

@@ -137,6 +137,10 @@ def summarise_judged(judged: Judged, rule: DetectionRule = DetectionRule(), *, d
     return summary
 
 
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=-1)
+
+
 def column(rows: list[dict], region: str, which: str, unit: str) -> np.ndarray:
     return np.array([row[f"{region}_{which}_{unit}"] for row in rows], float)
 
@@ -147,7 +151,7 @@ def spread(values: list[float], *, draws: int = 2000) -> dict[str, float]:
     finite = finite[np.isfinite(finite)]
     if not len(finite):
         return {"n": 0} | {name: float("nan") for name in ("mean", "low", "high", "sd", "median", "q1", "q3")}
-    low, high = bootstrap_statistic(np.mean, finite, draws=draws)
+    low, high = bootstrap_statistic(_mean, finite, draws=draws)
     q1, median, q3 = np.percentile(finite, [25, 50, 75])
     sd = float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
     return {"n": len(finite), "mean": float(finite.mean()), "low": low, "high": high, "sd": sd} | {
@@ -164,7 +168,7 @@ def _slice_spread(slices: list[dict], name: str, *, draws: int) -> dict[str, flo
     sums = np.array([sum(row[name] for row in known if row["case"] == case) for case in patients])
     counts = np.array([sum(row["case"] == case for row in known) for case in patients])
     if len(patients) > 1:
-        result["low"], result["high"] = bootstrap_statistic(lambda s, n: s.sum() / n.sum(), sums, counts, draws=draws)
+        result["low"], result["high"] = bootstrap_statistic(lambda s, n: s.sum(axis=-1) / n.sum(axis=-1), sums, counts, draws=draws)
     return result
 
 
@@ -174,10 +178,10 @@ def number_agreement(measured: np.ndarray, true: np.ndarray, *, draws: int = 200
     result = {"bias": limits.bias, "sd": limits.sd, "limit_low": limits.low, "limit_high": limits.high}
     result["mean_absolute_difference"] = float(np.abs(measured - true).mean())
     statistics = {
-        "bias": lambda a, b: (a - b).mean(),
-        "mean_absolute_difference": lambda a, b: np.abs(a - b).mean(),
+        "bias": lambda a, b: _mean(a - b),
+        "mean_absolute_difference": lambda a, b: _mean(np.abs(a - b)),
         "concordance": concordance,
-        "icc_2_1": lambda a, b: intraclass_correlation(np.stack([a, b], axis=1), "2,1"),
+        "icc_2_1": lambda a, b: intraclass_correlation(np.stack([a, b], axis=-1), "2,1"),
         "variation_percent": variation_percent,
     }
     for name, statistic in statistics.items():

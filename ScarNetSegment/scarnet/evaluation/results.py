@@ -15,7 +15,7 @@ import scarnet
 from scarnet.evaluation.benchmark import describe_computer
 from scarnet.evaluation.detection import DetectionRule
 from scarnet.evaluation.judge import GROUPS, Judged, summarise_judged
-from scarnet.evaluation.rivals import tests_against
+from scarnet.evaluation.rivals import paired_against
 from scarnet.evaluation.tables import Table, result_tables
 from scarnet.export.tables import write_csv
 from scarnet.files import replacing
@@ -38,7 +38,7 @@ def write_results(
     """
     folder, reference = Path(folder), reference or next(iter(judged))
     summaries = {name: summarise_judged(of, rule) for name, of in judged.items()}
-    tests = tests_against(reference, judged)
+    tests = paired_against(reference, judged)
     tables = result_tables(summaries, tests)
     write_csv(folder / "patients.csv", [clean({"model": m} | row) for m, of in judged.items() for row in of.cases])
     write_csv(folder / "slices.csv", [clean({"model": m} | row) for m, of in judged.items() for row in of.slices])

@@ -18,7 +18,7 @@ TESTED = {
 }
 
 
-def tests_against(reference: str, judged: dict[str, Judged]) -> list[dict]:
+def paired_against(reference: str, judged: dict[str, Judged]) -> list[dict]:
     """One row per rival and measure, `difference` reference - rival, on the patients that both have.
 
     P values of one measure are adjusted over the rivals (Holm); `better` counts the patients in whom the reference is.

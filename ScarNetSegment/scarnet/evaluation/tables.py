@@ -221,7 +221,7 @@ def detection_table(summaries: dict[str, dict]) -> Table:
     )
 
 
-def tests_table(tests: list[dict]) -> Table:
+def paired_table(tests: list[dict]) -> Table:
     rows = [
         [
             f"{row['measure']} ({row['group']})",
@@ -266,4 +266,4 @@ def result_tables(summaries: dict[str, dict], tests: list[dict]) -> list[Table]:
         distance_table(summaries),
         detection_table(summaries),
     ]
-    return tables + ([tests_table(tests)] if tests else [])
+    return tables + ([paired_table(tests)] if tests else [])
