@@ -19,7 +19,7 @@ from scarnet.peers.finish import finished
 from scarnet.segmentation import ScarSegmentation
 
 NETWORK = Path("Resources") / "tiramisu_emidec_fp32.onnx"
-REMARK = "myopari's network is named after EMIDEC and its training patients are not listed: on EMIDEC it may have seen those it is judged on."
+REMARK = "myopari's network is named after EMIDEC and its training patients are not listed: on EMIDEC it may have seen those it is judged on"
 
 
 def myopari() -> BackEnd:
@@ -40,16 +40,16 @@ def myopari() -> BackEnd:
 
     def segment(request: Request, *, on_progress=None, is_cancelled=None) -> ScarSegmentation:
         image = request.series.image
-        # Its percentiles are taken over values above zero: PSIR is brought there first.
+        # Its percentiles are taken over values above zero: PSIR is brought there first. Its panel hands over columns first.
         shifted = image - image.min() if image.min() < 0 else image
-        prepared = tools.preprocess_data_array(np.ascontiguousarray(shifted.transpose(1, 2, 0), np.float64))
+        prepared = tools.preprocess_data_array(np.ascontiguousarray(shifted.transpose(2, 1, 0), np.float64))
         labels = tools.predict_data_model_emidec(prepared, session, device="cpu", onnx=True)
         return finished(
             request.series,
-            np.ascontiguousarray(labels.transpose(2, 0, 1), np.uint8),
+            np.ascontiguousarray(labels.transpose(2, 1, 0), np.uint8),
             model={"name": "myopari", "version": version, "sha256": sha256, "runtime": "onnxruntime", "licence": "MIT"},
             parameters={"network": NETWORK.name},
-            warnings=(REMARK,),
+            warnings=(REMARK + ".",),
         )
 
     return BackEnd("myopari", "myopari", segment, trained_on=None, remark=REMARK)
