@@ -168,7 +168,9 @@ def _slice_spread(slices: list[dict], name: str, *, draws: int) -> dict[str, flo
     sums = np.array([sum(row[name] for row in known if row["case"] == case) for case in patients])
     counts = np.array([sum(row["case"] == case for row in known) for case in patients])
     if len(patients) > 1:
-        result["low"], result["high"] = bootstrap_statistic(lambda s, n: s.sum(axis=-1) / n.sum(axis=-1), sums, counts, draws=draws)
+        result["low"], result["high"] = bootstrap_statistic(
+            lambda s, n: s.sum(axis=-1) / n.sum(axis=-1), sums, counts, draws=draws
+        )
     return result
 
 

@@ -84,7 +84,7 @@ def _models(study: Study, facts: dict[str, dict], skipped: dict[str, str]) -> li
 def _training(training: dict | None, minutes: float | None) -> str:
     if training is None:
         return "trained here"
-    run, clock = training.get("run") or {}, training.get("clock") or {}
+    run, spent = training.get("run") or {}, training.get("spent") or {}
     text = f"trained here on {training['patients']} patients"
     if training.get("preset"):
         text += f", preset {training['preset']}"
@@ -92,9 +92,15 @@ def _training(training: dict | None, minutes: float | None) -> str:
         text += f" with {', '.join(f'{key} = {value}' for key, value in training['changes'].items())}"
     if training.get("loss"):
         text += f", loss {training['loss']}"
-    text += f", {number(minutes, 1)} minutes by the clock" if minutes is not None else ", for its own number of epochs"
+    text += _time(minutes, run.get("clock") or training.get("clock"))
     if training.get("image_steps"):
         text += f" ({training['image_steps']} images)"
-    elif clock.get("steps"):
-        text += f" ({clock['steps'] * training['batch_size']} images)"
+    elif spent.get("steps"):
+        text += f" ({spent['steps'] * training['batch_size']} images)"
     return text + (f", {run['precision']}" if run.get("precision") else "")
+
+
+def _time(minutes: float | None, clock: str | None) -> str:
+    if minutes is None:
+        return ", for its own number of epochs"
+    return f", {number(minutes, 1)} minutes of {'processor time' if clock == 'processor' else 'wall-clock time'}"

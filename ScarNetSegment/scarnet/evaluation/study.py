@@ -238,7 +238,9 @@ def train_one(plan: ModelPlan, data: Path, patients: list[str], folder: Path) ->
         cases = [case for case in list_cases(data) if case.name in wanted]
         trainer = {"trainer": options.pop("trainer_class")} if "trainer_class" in options else {}
         device = {"cpu": "cpu", "gpu": "cuda"}.get(options.pop("accelerator", ""), "auto")
-        return train_nnunet(cases, folder, minutes=plan.minutes, seed=plan.seed, device=device, **trainer, **options)
+        return train_nnunet(
+            cases, folder, minutes=plan.minutes, clock=plan.clock, seed=plan.seed, device=device, **trainer, **options
+        )
     try:
         from scarnet.training.loop import RunParameters
         from scarnet.training.train import train_scarnet
@@ -249,7 +251,7 @@ def train_one(plan: ModelPlan, data: Path, patients: list[str], folder: Path) ->
     run = {key: options.pop(key) for key in list(options) if key in RunParameters.__dataclass_fields__}
     if plan.minutes is not None:
         run = {"epochs": 1, "samples_per_epoch": TIMED_SAMPLES} | run
-    parameters = RunParameters(**run, minutes=plan.minutes, seed=plan.seed)
+    parameters = RunParameters(**run, minutes=plan.minutes, clock=plan.clock, seed=plan.seed)
     common = {"name": plan.name, "patients": patients, "run_parameters": parameters, "progress": False}
     if plan.trainer == "medsam":
         from scarnet.peers.medsam_training import train_medsam

@@ -14,6 +14,7 @@ from scarnet.errors import InputError, UsageError
 KINDS = ("comparison", "learning-curve", "noise")
 TRAINERS = ("scarnet", "medsam", "nnunet")
 NOISES = ("gaussian", "rician")
+CLOCKS = ("wall", "processor")
 _RUN = {"epochs", "samples_per_epoch", "batch_size", "learning_rate", "precision", "accelerator"}
 #: What a model's table may hold, by trainer; `minutes` and `seed` for all.
 OPTIONS = {
@@ -35,7 +36,7 @@ class ModelPlan:
         model: for one that is there: what `scarnet.peers.back_end` takes, or "labels:FOLDER" for label maps of anybody's.
         myocardium: of a threshold method: "expert", or the name of another model of the study.
         options: of the trainer.
-        minutes: of training by the clock; None: for the number of epochs.
+        minutes: of training by the `clock` ("wall", or "processor" on a machine that others use too); None: for the number of epochs.
         seed: of weights and samples.
     """
 
@@ -45,6 +46,7 @@ class ModelPlan:
     myocardium: str = "expert"
     options: dict[str, Any] = field(default_factory=dict)
     minutes: float | None = None
+    clock: str = "wall"
     seed: int = 1
 
 
@@ -83,6 +85,7 @@ class Study:
     device: str = "cpu"
     seed: int = 1
     minutes: float | None = None
+    clock: str = "wall"
     finder_minutes: float = 5.0
     limit: int | None = None
     title: str = ""
@@ -131,7 +134,9 @@ def study_from(values: dict[str, Any], base: Path = Path()) -> Study:
     for name in ("folds", "train_folds", "sizes", "noises", "levels"):
         if values.get(name) is not None:
             values[name] = tuple(values[name])
-    common = {"minutes": values.get("minutes"), "seed": values.get("seed", 1)}
+    common = {"minutes": values.get("minutes"), "seed": values.get("seed", 1), "clock": values.get("clock", "wall")}
+    if common["clock"] not in CLOCKS:
+        raise UsageError(f"The clock is {' or '.join(CLOCKS)}; got '{common['clock']}'.")
     plans = tuple(_plan(name, table, common, base) for name, table in models.items())
     study = Study(kind=kind, models=plans, **{k: v for k, v in values.items() if k != "kind"})
     _check(study)
@@ -144,7 +149,7 @@ def _plan(name: str, table: dict, common: dict, base: Path) -> ModelPlan:
     if not name.replace("-", "").replace("_", "").replace(" ", "").replace(".", "").isalnum():
         raise UsageError(f"'{name}' names a folder too: letters, digits, '-', '_', '.' alone.")
     table = common | table
-    trainer, minutes, seed = table.pop("trainer", ""), table.pop("minutes"), table.pop("seed")
+    trainer, minutes, seed, clock = (table.pop(key, "") for key in ("trainer", "minutes", "seed", "clock"))
     if not trainer:
         model, myocardium = table.pop("model", ""), table.pop("myocardium", "expert")
         if not model:
@@ -157,7 +162,7 @@ def _plan(name: str, table: dict, common: dict, base: Path) -> ModelPlan:
     options = {key: str(base / value) if key in PATHS else value for key, value in table.items()}
     if minutes is None and trainer != "nnunet" and "epochs" not in options:
         raise UsageError(f"models.{name} says neither minutes nor epochs: how long is it trained?")
-    return ModelPlan(name, trainer, options=options, minutes=minutes, seed=seed)
+    return ModelPlan(name, trainer, options=options, minutes=minutes, clock=clock, seed=seed)
 
 
 def _placed(model: str, base: Path) -> str:

@@ -21,8 +21,9 @@ from scarnet.segmentation.orientations import average_over_orientations
 from scarnet.segmentation.segment import labels_of
 from scarnet.series import LgeSeries
 
-#: Added to the finder's box on every side: its pixels are 4 mm, and MedSAM was trained on boxes up to 20 of 1024 pixels too wide.
-BOX_MARGIN_MM = 4.0
+#: Added to the finder's box on every side: its pixels are 4 mm. On the 17 EMIDEC patients of fold 0 the box then lies 5.6 mm outside the
+#: expert's ventricle, with a standard deviation of 5 mm over slices and sides.
+BOX_MARGIN_MM = 8.0
 ZERO_SHOT_REMARK = (
     "MedSAM zero-shot: the one mask that the box about the LV gives, taken as scar; it draws no myocardium of its own"
 )

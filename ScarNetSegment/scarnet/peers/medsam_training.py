@@ -23,8 +23,8 @@ from scarnet.training.train import CLASS_NAMES, CROP_PIXEL_MM, DECISION, NORMALI
 TUNED = ("decoder", "full")
 #: What the published size sees when it is fine-tuned; zero-shot it sees the whole image, whatever that is.
 FIELD_MM = 384.0
-#: How far each side of the box may lie from the drawn ventricle's: what the finder's box is like (mm).
-BOX_JITTER_MM = 10.0
+#: How far each side of the box lies outside the drawn ventricle (mm), evenly between these: what the finder's boxes are like.
+BOX_OUTSIDE_MM = (-4.0, 15.0)
 #: A box where no ventricle is, mm: as large as one.
 EMPTY_BOX_MM = 70.0
 
@@ -70,14 +70,15 @@ def boxes_about(labels: torch.Tensor, pixel_mm: float, generator: torch.Generato
     boxes = []
     for plane in labels.cpu():
         rows, columns = (torch.nonzero((plane > 0).any(dim=axis))[:, 0] for axis in (1, 0))
-        jitter = (2 * torch.rand(4, generator=generator) - 1) * BOX_JITTER_MM / pixel_mm
+        low, high = BOX_OUTSIDE_MM
+        outside = (low + (high - low) * torch.rand(4, generator=generator)) / pixel_mm
         place = torch.rand(2, generator=generator) * side
         if len(rows):
             box = torch.stack([columns[0], rows[0], columns[-1], rows[-1]]).float()
         else:
             half = EMPTY_BOX_MM / pixel_mm / 2
             box = torch.cat([place - half, place + half])
-        x0, y0, x1, y1 = (box + jitter).clamp(0, side - 1)
+        x0, y0, x1, y1 = (box + outside * torch.tensor([-1.0, -1, 1, 1])).clamp(0, side - 1)
         boxes.append(
             torch.stack([torch.minimum(x0, x1), torch.minimum(y0, y1), torch.maximum(x0, x1), torch.maximum(y0, y1)])
         )

@@ -85,13 +85,14 @@ def train_nnunet(
     configuration: str = "2d",
     trainer: str = "nnUNetTrainer",
     minutes: float | None = None,
+    clock: str = "wall",
     batch_size: int | None = None,
     seed: int = 1,
     device: str = "auto",
 ) -> Path:
     """Export, plan, preprocess and train with nnU-Net's own commands on all of `cases`; the model folder is `output`.
 
-    `minutes`: for that long by the clock (`nnunet_trainers/minutes.py`, in which nnU-Net's rate follows the time) in place of
+    `minutes`: for that long by the `clock` (as in training.loop; `nnunet_trainers/minutes.py`, in which nnU-Net's rate follows the time) in place of
     `trainer` and its number of epochs. `batch_size`: in place of the plan's, which is made for a GPU of 8 GB. Everything lies in
     `output/run` until the end; the same call goes on there. Raises UsageError where nnU-Net is absent.
     """
@@ -109,11 +110,13 @@ def train_nnunet(
     _plan(nnunet, configuration, batch_size, run, log)
     # Augmentation in the same process when time is counted: every rival has the same processors.
     settings = {} if minutes is None else {"nnUNet_n_proc_DA": "0"}
-    settings |= {"SCARNET_SEED": str(seed)} | ({} if minutes is None else {"SCARNET_MINUTES": repr(float(minutes))})
+    settings |= {"SCARNET_SEED": str(seed)} | (
+        {} if minutes is None else {"SCARNET_MINUTES": repr(float(minutes)), "SCARNET_CLOCK": clock}
+    )
     command = ["nnUNetv2_train", str(DATASET_ID), configuration, "all", "-tr", trainer, "-device", device, "--c"]
     nnunet.run(command, run, log, settings=settings)
     result = run / "results" / DATASET / f"{trainer}__nnUNetPlans__{configuration}"
-    clock = result / "fold_all" / "minutes.json"
+    spent = result / "fold_all" / "minutes.json"
     plan = json.loads((result / "plans.json").read_text(encoding="utf-8"))["configurations"][configuration]
     facts = {
         "trained_by": f"scarnet {scarnet.__version__}",
@@ -121,7 +124,8 @@ def train_nnunet(
         "configuration": configuration,
         "trainer": trainer,
         "minutes": minutes,
-        "clock": json.loads(clock.read_text(encoding="utf-8")) if clock.is_file() else None,
+        "clock": clock,
+        "spent": json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else None,
         "batch_size": plan["batch_size"],
         "patch_size": plan["patch_size"],
         "seed": seed,
@@ -265,7 +269,7 @@ def nnunet_model(folder: Path, *, device: str = "auto") -> BackEnd:
 
     remark = ""
     if facts is not None and facts["minutes"] is not None:
-        steps = (facts["clock"] or {}).get("steps")
+        steps = (facts["spent"] or {}).get("steps")
         remark = f"nnU-Net {facts['configuration']}, {facts['minutes']:g} minutes of training, {steps} steps of {facts['batch_size']}"
     return BackEnd(
         name, "nnunet", segment, None if facts is None else frozenset(facts["cases"]), remark, segment_many=many
