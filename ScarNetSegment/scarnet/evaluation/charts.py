@@ -34,11 +34,22 @@ def write_charts(folder: Path, judged: dict[str, Judged]) -> list[Path]:
     return [folder / name for name in charts]
 
 
-def _figure(columns: int = 1, *, height: float = 3.2, width: float | None = None):
+#: More panels than this go into further rows.
+PANELS_IN_A_ROW = 4
+
+
+def _figure(count: int = 1, *, height: float = 3.2, width: float | None = None):
+    """A figure and its `count` panels."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width or max(WIDTH_INCHES * columns, 4.5), height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    columns = min(count, PANELS_IN_A_ROW)
+    rows = -(-count // columns)
+    size = (width or max(WIDTH_INCHES * columns, 4.5), height * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for empty in panels[count:]:
+        empty.set_axis_off()
+    return figure, panels[:count]
 
 
 def _save(figure, path: Path) -> None:
@@ -103,7 +114,7 @@ def regression(rows: dict[str, list[dict]], path: Path) -> None:
             slope, intercept = np.polyfit(true, measured, 1)
             axes.plot([0, top], [intercept, slope * top + intercept], color="black", linewidth=0.8, linestyle="--")
         axes.set_title(name, fontsize=9)
-        axes.set(xlabel="expert, % of LV", aspect="equal")
+        axes.set(xlabel="expert, % of LV", xlim=(0, top), ylim=(0, top))
     _share(panels, "model, % of LV")
     _save(figure, path)
 
@@ -114,7 +125,8 @@ def _share(panels, label: str) -> None:
     for axes in panels:
         axes.set_ylim(low, high)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel(label)
+    for axes in panels[::PANELS_IN_A_ROW]:
+        axes.set_ylabel(label)
 
 
 def curves(
