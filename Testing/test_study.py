@@ -266,6 +266,30 @@ def test_a_timed_run_that_is_killed_goes_on_counting(hearts, tmp_path):
     assert budgets[1]._offset > 0.5 and read_card(folder).training["image_steps"] > 24
 
 
+@pytest.mark.parametrize("minutes", [None, 0.03])
+def test_a_run_that_is_killed_before_its_model_is_written_gives_the_same_weights(
+    hearts, tmp_path, monkeypatch, minutes
+):
+    """The mean of the weights, that is, and not the last ones."""
+    from scarnet.training import train as training
+
+    parameters = RunParameters(epochs=2, samples_per_epoch=16, batch_size=4, minutes=minutes, accelerator="cpu")
+    arguments = dict(name="m", preset_name="tiny", run_parameters=parameters, progress=False)
+    kept = []
+
+    def killed(module, samples, folder, parameters, **options):
+        kept.append(run(module, samples, folder, parameters, **options))
+        raise KeyboardInterrupt
+
+    run = training.run
+    monkeypatch.setattr(training, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_scarnet(hearts, tmp_path / "m", **arguments)
+    monkeypatch.setattr(training, "run", lambda *a, **o: kept.append(run(*a, **o)) or kept[-1])
+    train_scarnet(hearts, tmp_path / "m", **arguments)
+    assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
 @pytest.mark.parametrize(("family", "terms"), [("paper", PAPER), ("regions", REGIONS)])
 def test_terms_of_a_loss_add_up_to_it_and_each_is_missed(family, terms):
     generator = torch.Generator().manual_seed(0)
@@ -368,7 +392,17 @@ def scarnet(*arguments, cwd=None):
 
 
 def test_compare_runs_on_a_folder_of_pairs_that_is_not_emidec(hearts, tmp_path):
-    done = scarnet("compare", hearts, "-o", tmp_path / "out", "--models", "default,threshold:ewa@default,threshold:5sd")
+    done = scarnet(
+        "compare",
+        hearts,
+        "-o",
+        tmp_path / "out",
+        "--models",
+        "default,threshold:ewa@default,threshold:5sd",
+        "--publish",
+        tmp_path / "shown",
+    )
+    assert not list((tmp_path / "shown").rglob("*.nii.gz")) and (tmp_path / "shown" / "README.md").is_file()
     assert done.returncode == 0, done.stderr
     assert "Scar, in the layout of the paper" in done.stdout and "ewa on default" in done.stdout
     written = {path.name for path in (tmp_path / "out").iterdir()}

@@ -8,6 +8,9 @@ import typer
 
 from scarnet.cli.options import Device, Folds, Output, fold_numbers
 
+Publish = Annotated[
+    Optional[Path], typer.Option(help="Also copy pages, tables and figures there; no models, no patient's labels.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="Processors for every training and prediction alike.")]
 
 
@@ -32,6 +35,7 @@ def compare(
     ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
+    publish: Publish = None,
 ) -> None:
     """Compare models on labelled patients of your own. The same command goes on where it ended."""
     from scarnet.evaluation.study_config import comparison_of
@@ -42,7 +46,7 @@ def compare(
     planned = comparison_of(
         data, specs, folds=fold_numbers(folds), threads=threads, device=device, reference=reference or ""
     )
-    _complete(planned, output, None)
+    _complete(planned, output, None, publish)
 
 
 def study(
@@ -63,6 +67,7 @@ def study(
     only: Annotated[
         Optional[str], typer.Option(help="Train and predict these models alone (commas between), judge nothing.")
     ] = None,
+    publish: Publish = None,
     show: Annotated[bool, typer.Option("--list", help="Show the queue and what of it is done; do nothing.")] = False,
 ) -> None:
     """Train and compare models as a file says: comparison, ablation, learning curve, noise, another hospital's data.
@@ -88,11 +93,11 @@ def study(
             typer.echo(f"{'done' if training.done else 'to do':6s} {training.name}, {time}")
         return
     check_writable(output)
-    _complete(planned, output, None if only is None else [name.strip() for name in only.split(",")])
+    _complete(planned, output, None if only is None else [name.strip() for name in only.split(",")], publish)
 
 
-def _complete(planned, output: Path, only: list[str] | None) -> None:
-    from scarnet.evaluation.comparison import complete_study
+def _complete(planned, output: Path, only: list[str] | None, to: Path | None) -> None:
+    from scarnet.evaluation.comparison import complete_study, publish
 
     tables, skipped = complete_study(
         planned, output, only=only, command=sys.argv[1:], on_step=lambda text: typer.echo(f"{text} …", err=True)
@@ -104,6 +109,8 @@ def _complete(planned, output: Path, only: list[str] | None) -> None:
     for name, reason in skipped.items():
         typer.echo(f"{name} was left out: {reason}", err=True)
     _say_where(output)
+    if to is not None:
+        typer.echo(f"Copied to {to}: {len(publish(output, to))} files")
 
 
 def evaluate_folders(predictions: Path, truth: Path, output: Path) -> None:

@@ -1,6 +1,7 @@
 """From a study to its results: run what is missing, judge, write."""
 
 import json
+import shutil
 from pathlib import Path
 
 from scarnet.errors import InputError
@@ -57,3 +58,18 @@ def model_facts(study: Study, output: Path, skipped: dict[str, str]) -> dict[str
         if plan.name not in skipped and path.is_file():
             facts[plan.name] = json.loads(path.read_text(encoding="utf-8"))
     return facts
+
+
+#: What of a study's folder is shown to others: pages, tables and figures; no models, no patient's labels.
+PUBLISHED = ("README.md", "tables.md", "tables.tex", "*.csv", "summary.json", "figures/*.svg")
+
+
+def publish(output: Path, folder: Path) -> list[Path]:
+    """Copy what may be shown from a study's folder; returns the copies."""
+    copies = []
+    for pattern in PUBLISHED:
+        for path in sorted(Path(output).glob(pattern)):
+            target = Path(folder) / path.relative_to(output)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copies.append(Path(shutil.copyfile(path, target)))
+    return copies

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, Timer, WeightAveraging
 from lightning.pytorch.trainer.states import RunningStage
 from torch.utils.data import DataLoader, Dataset
@@ -130,6 +131,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=1, monitor=None, every_n_epochs=1)
     timed = parameters.minutes is not None
+    metrics = EpochMetrics(folder / "metrics.csv")
     average = timed_average(parameters.ema_decay) if timed else EMAWeightAveraging(decay=parameters.averaging_decay)
     trainer = L.Trainer(
         max_epochs=-1 if timed else parameters.epochs,
@@ -140,7 +142,7 @@ def run(
         callbacks=[
             checkpoint,
             average,
-            EpochMetrics(folder / "metrics.csv"),
+            metrics,
         ]
         + ([TimeBudget(parameters.minutes, parameters.clock)] if timed else [])
         + ([RichProgressBar()] if progress else []),
@@ -157,4 +159,8 @@ def run(
     )
     last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=False)
+    if not metrics.started and last.is_file():
+        # It was killed when all was trained and before the model was written: Lightning then runs no epoch and no end, which is where
+        # the mean of the weights would have been put in place. The checkpoint keeps it as its own state.
+        module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
     return {key: value.detach().cpu() for key, value in module.network.state_dict().items()}
