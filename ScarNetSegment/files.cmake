@@ -33,6 +33,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/cross_validation.py
   scarnet/evaluation/decisions.py
   scarnet/evaluation/evaluate.py
+  scarnet/evaluation/gallery.py
   scarnet/evaluation/methods.py
   scarnet/evaluation/overlap.py
   scarnet/evaluation/predictions.py
@@ -59,6 +60,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/export/tables.py
   scarnet/files.py
   scarnet/network/__init__.py
+  scarnet/network/batches.py
   scarnet/network/blocks.py
   scarnet/network/build.py
   scarnet/network/config.py
@@ -86,6 +88,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/process.py
   scarnet/quantification/__init__.py
   scarnet/quantification/aha.py
+  scarnet/quantification/breath_hold.py
   scarnet/quantification/context.py
   scarnet/quantification/edits.py
   scarnet/quantification/frame.py
@@ -120,6 +123,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/segmentation/orientations.py
   scarnet/segmentation/result.py
   scarnet/segmentation/segment.py
+  scarnet/segmentation/views.py
   scarnet/segments.py
   scarnet/series/__init__.py
   scarnet/series/assemble.py
@@ -143,6 +147,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/series/reconstruction.py
   scarnet/series/stacks.py
   scarnet/series/study.py
+  scarnet/temporary.py
   scarnet/training/__init__.py
   scarnet/training/augment.py
   scarnet/training/data.py

@@ -14,6 +14,7 @@ from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_erro
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
+from scarnet.segmentation.views import average, size_of, views_of, which_way_up
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -335,3 +336,48 @@ def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     labels = labels_of(probabilities, phantom.series.geometry, decision)
     (warning,) = _taken_back(phantom.series, strict, labels, probabilities)
     assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning
+
+
+def test_views_are_put_back_where_they_were_taken_from():
+    crop = np.random.default_rng(0).normal(size=(2, 3, 30, 30)).astype(np.float32)
+    for orientation, side in (("any", 30), ("patient", 20)):
+        views = views_of(orientation, several=True)
+        assert size_of(views, side) == 30
+        mean = average([np.ascontiguousarray(view.of(crop, side)) for view in views], views, 30)
+        looked_at = np.zeros((30, 30), bool)
+        for view in views:
+            row, column = view.start
+            looked_at[row : row + side, column : column + side] = True
+        assert np.allclose(mean[..., looked_at], crop[..., looked_at], atol=1e-6)
+        assert not mean[..., ~looked_at].any()
+    assert size_of(views_of("patient", several=False), 20) == 20
+
+
+@pytest.mark.parametrize("stored", ORIENTATIONS)
+def test_a_stack_that_does_not_say_so_is_turned_upright(stored):
+    """A network that is sure of bright upper left corners alone is shown one in every orientation."""
+
+    def probability(planes):
+        bright = planes[:, 0, :8, :4].mean((1, 2)) > 0.9
+        sure = np.where(bright, 0.99, 0.6)[:, None, None] * np.ones(planes.shape[-2:])
+        return np.stack([sure, 1 - sure], axis=1)
+
+    upright = np.zeros((3, 1, 16, 16), np.float32)
+    upright[..., :8, :4] = 1
+    turned = which_way_up(probability, turn(upright, *stored))
+    assert np.array_equal(turn(turn(upright, *stored), *turned), upright)
+    assert which_way_up(probability, np.zeros_like(upright)) == (0, False)
+
+
+@pytest.mark.parametrize("view", ORIENTATIONS)
+def test_a_turned_crop_comes_back_and_knows_where_its_pixels_are(phantom, view):
+    g = phantom.series.geometry
+    center = g.index_to_lps(np.array([4, 100.0, 100.0]))
+    plain, turned = (CropGrid(g, center, 64, 1.5, turned=t) for t in ((0, False), view))
+    crops, inside = plain.extract(phantom.series.image)
+    assert np.array_equal(turned.extract(phantom.series.image)[0], turn(crops, *view))
+    assert np.array_equal(turned.put_back(turn(crops, *view)), plain.put_back(crops))
+    index = np.zeros((64, 64), bool)
+    index[11, 45] = True
+    row, column = np.argwhere(turn(index, *view))[0]
+    assert np.allclose(turned.pixel_to_lps(3, row, column), plain.pixel_to_lps(3, 11, 45))

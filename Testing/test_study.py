@@ -1,444 +1,296 @@
-"""Studies: who is trained on and judged, noise that is what it says, a queue that goes on, and the commands on data that is not EMIDEC."""
+"""Whole studies: what is in them, which stack is taken and why, from the command line as well."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from conftest import ROOT
+from scarnet.cli import app
 from scarnet.errors import InputError, UsageError
-from scarnet.evaluation.comparison import complete_study
-from scarnet.evaluation.curves import points
-from scarnet.evaluation.noise import RANGE_PERCENTILES, generator_of, with_noise
-from scarnet.evaluation.results import provenance
-from scarnet.evaluation.study import conditions_of, drawn, run_study, splits_of, trainings_of
-from scarnet.evaluation.study_config import comparison_of, read_study, study_from
-from scarnet.export import write_label_map
-from scarnet.network import read_card
-from scarnet.peers.nnunet import write_image
-from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, simulate
-from scarnet.training.data import CaseFile, list_cases
-from scarnet.training.loop import RunParameters, timed_factor
-from scarnet.training.loss_terms import LOSSES, PAPER, REGIONS, without
-from scarnet.training.train import train_scarnet
-
-STUDIES = sorted((ROOT / "Resources" / "Evaluation" / "studies").glob("*.toml"))
+from scarnet.phantom.study import small_hearts, write_study
+from scarnet.phantom.vendors import GE, SIEMENS, VENDORS
+from scarnet.phantom.zoo import ALL, Variant, named
+from scarnet.series import Reconstruction, read_lge
+from scarnet.series.listing import summary
+from scarnet.series.members import members
+from scarnet.series.names import Kind, View, kind_by_name, view_by_name
+from scarnet.series.reconstruction import from_image
+from scarnet.series.study import choose, load, read_study, study_of
 
 
-@pytest.fixture(scope="module")
-def hearts(tmp_path_factory):
-    """Six simulated patients as a hospital might lay them down: NIfTI pairs, no cases.csv, two of them without scar."""
-    folder = tmp_path_factory.mktemp("hospital")
-    for n in range(6):
-        scar = None if n % 3 == 2 else ScarParameters(transmurality=0.6 + 0.08 * n)
-        phantom = simulate(
-            PhantomParameters(heart=HeartParameters(scar=scar), size=96, pixel_mm=2.4, slices=5, gap_mm=8.0), seed=n
-        )
-        write_image(folder / f"Patient{n}_image.nii.gz", phantom.series)
-        write_label_map(folder / f"Patient{n}_labels.nii.gz", phantom.labels, phantom.series.geometry)
-    return folder
+@pytest.fixture(scope="session")
+def hearts():
+    return small_hearts()
 
 
-def first_fold(folder):
-    """A fold that leaves patients on both sides: names alone decide it here."""
-    folds = [case.fold for case in list_cases(folder)]
-    return next(fold for fold in sorted(set(folds)) if 0 < folds.count(fold) < len(folds) - 1)
+@pytest.fixture(scope="session")
+def whole_study(hearts, tmp_path_factory):
+    """Magnitude and PSIR, a series for each slice, among all other kinds of series."""
+    folder = tmp_path_factory.mktemp("whole") / "study"
+    return write_study(named("siemens-series-per-slice"), folder, hearts)
 
 
-# --- configuration ------------------------------------------------------------------------------------------------
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_the_shipped_studies_are_read(path, hearts):
-    study = read_study(path, data=str(hearts), train_data=str(hearts) if path.stem == "other_data" else None)
-    assert study.models and all(plan.trainer or plan.model for plan in study.models)
-    assert all(plan.minutes for plan in study.models if plan.trainer)
-    for plan in study.models:
-        assert plan.options.get("loss", "regions") in LOSSES
+def test_the_list_says_what_every_stack_is(whole_study):
+    result = run("series", "list", whole_study.path, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    by_kind = {}
+    for row in found["stacks"]:
+        by_kind.setdefault(row["kind"], []).append(row)
+    assert set(by_kind) == {"LGE", "cine", "T1 map", "T2 map", "TI scout", "localiser", "perfusion"}
+    psir, magnitude = found["stacks"][:2]
+    assert (psir["reconstruction"], magnitude["reconstruction"]) == ("psir", "magnitude")
+    assert len(psir["series_numbers"]) == psir["slices"] == 8 and psir["usable"] and magnitude["usable"]
+    assert psir["slice_distance_mm"] == 10 and psir["inversion_time_ms"] == [300, 300] and found["chosen"] == 1
+    assert {row["view"] for row in by_kind["LGE"]} == {"short axis", "long axis"}
+    assert not any(row["usable"] for row in found["stacks"][2:])
+    assert found["left_out"]["not DICOM"] == 1 and found["left_out"]["damaged DICOM files"] == 1
+    assert found["left_out"]["secondary captures"] == 1 and found["left_out"]["structured reports"] == 1
+
+
+def test_the_table_shows_the_same_stacks_and_no_text_of_headers(whole_study):
+    result = run("series", "list", whole_study.path)
+    assert result.exit_code == 0 and "scarnet segment" in result.output and "T1 map" in result.output
+    for text in ("overview", "Zzyzxson", "ID-77345198", "Gadobutrol"):
+        assert text not in result.output
+
+
+def test_another_stack_is_taken_when_asked_for(whole_study, hearts):
+    best, second = read_lge(whole_study.path), read_lge(whole_study.path, stack=2)
+    assert (best.reconstruction, second.reconstruction) == (Reconstruction.PSIR, Reconstruction.MAGNITUDE)
+    assert np.array_equal(second.image, hearts["magnitude"].series.image)
+    assert "was used" in best.warnings[0] and "--series" not in best.warnings[0]
+    with pytest.raises(UsageError, match="no stack 99"):
+        read_lge(whole_study.path, stack=99)
+    listed = summary(read_study(whole_study.path))["stacks"]
+    cine = next(row["number"] for row in listed if row["kind"] == "cine")
+    with pytest.raises(InputError, match="cannot be used"):
+        read_lge(whole_study.path, stack=cine)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10_000), variant=st.sampled_from(["siemens-both", "slice-acquired-again", "both-named-psir"])
+)
+def test_the_order_of_files_changes_nothing(hearts, tmp_path_factory, seed, variant):
+    path = tmp_path_factory.getbasetemp() / f"order {variant}"
+    if not path.exists():
+        write_study(named(variant), path, hearts)
+    shuffled = members(path)
+    np.random.default_rng(seed).shuffle(shuffled)
+    study = study_of(shuffled)
+    again = load(study, choose(study))
+    first = read_lge(path)
+    assert again.source.content_sha256 == first.source.content_sha256 and again.warnings == first.warnings
+    assert again.source.sop_instance_uids == first.source.sop_instance_uids
+
+
+def test_a_stack_number_is_no_option_of_one_image(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"")
+    with pytest.raises(InputError, match="--series"):
+        read_lge(tmp_path / "a.nii", stack=2)
+
+
+def test_a_late_repeat_is_taken_before_an_early_one(hearts, tmp_path):
+    truth = write_study(named("three-stacks-at-other-times"), tmp_path / "s", hearts)
+    study = read_study(truth.path)
+    times = [stack.inversion_time_range_ms for stack, verdict in study.usable]
+    assert times == [(300, 300), (330, 330), (360, 360)] and choose(study) == 0
+
+
+def test_a_single_file_stands_for_the_stack_it_belongs_to(whole_study, hearts, tmp_path):
+    files = sorted(p for p in whole_study.path.iterdir() if "lge_" in p.name)
+    chosen = {read_lge(file).reconstruction.value for file in files}
+    assert chosen == {"psir", "magnitude"}
+    assert np.array_equal(read_lge(files[-1]).image, hearts["psir"].series.image)
+    long_axis = next(p for p in whole_study.path.iterdir() if "0lax_" in p.name)
+    with pytest.raises(InputError, match="chosen cannot be used"):
+        read_lge(long_axis)
+    (tmp_path / "alone").write_bytes(files[0].read_bytes())
+    with pytest.raises(InputError, match="1 slice only"):
+        read_lge(tmp_path / "alone")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    turn=st.tuples(*[st.floats(-180, 180)] * 3),
+    flip=st.booleans(),
+    order=st.sampled_from(["apex first", "base first", "mixed"]),
+    vendor=st.sampled_from(sorted(VENDORS)),
+)
+def test_any_obliquity_comes_back_exactly(hearts, tmp_path_factory, turn, flip, order, vendor):
+    """However a patient lies: a lone stack is read; where its plane is no usual short axis, that is said."""
+    variant = Variant(
+        "turned", vendor=VENDORS[vendor], others=(), turn_degrees=turn, flip=flip, order=order, states_offset=True
+    )
+    truth = write_study(variant, tmp_path_factory.mktemp("turned") / "s", hearts)
+    series = read_lge(truth.path)
+    assert np.array_equal(series.image, truth.series.image)
+    assert series.geometry.matches(truth.series.geometry, tolerance_mm=1e-4)
+    assert series.geometry.slice_weights_mm == pytest.approx(np.full(8, 10.0), abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    "name, kind",
     [
-        ({"kind": "race"}, "No study is of kind 'race'"),
-        ({"foldz": [0]}, "a study has no 'foldz'"),
-        ({"models": {}}, "names no models"),
-        ({"models": {"a": {"trainer": "gpt"}}}, "no trainer is called 'gpt'"),
-        ({"models": {"a": {"trainer": "scarnet", "pre": 1, "minutes": 1}}}, "models.a has no 'pre'"),
-        ({"models": {"a": {"trainer": "scarnet"}}}, "neither minutes nor epochs"),
-        ({"models": {"a": {}}}, "neither how it is trained"),
-        ({"models": {"a/b": {"model": "default"}}}, "names a folder too"),
-        ({"models": {"a": {"model": "threshold:ewa", "myocardium": "b"}}}, "neither 'expert' nor one of the models"),
-        ({"reference": "b"}, "none of the models"),
-        ({"folds": None, "models": {"a": {"trainer": "scarnet", "minutes": 1}}}, "some patients must be left out"),
-        ({"kind": "learning-curve"}, "needs sizes"),
-        ({"kind": "noise", "noises": ["salt"]}, "gaussian or rician"),
-        ({"clock": "sun"}, "wall or processor"),
+        ("de_overview_tfi_psir_sa", Kind.LGE),
+        ("de_trufi_overview_12sl_psir_fb", Kind.LGE),
+        ("tfl_single-shot_PSIR_SAX6_MAG", Kind.LGE),
+        ("MDE FLASH PSIR_PSIR", Kind.LGE),
+        ("LATE GAD PSIR SERIES", Kind.LGE),
+        ("2DDel Enh", Kind.LGE),
+        ("PSIR_Sax 2D Ssh_RT", Kind.LGE),
+        ("Viabilitetm3d", Kind.LGE),
+        ("Spätaufnahmen Kurzachse", Kind.LGE),
+        ("TI_scout", Kind.TI_SCOUT),
+        ("Look-Locker 2CH", Kind.TI_SCOUT),
+        ("T1Map_MOLLI_postcontrast", Kind.T1_MAP),
+        ("T2_map_FLASH", Kind.T2_MAP),
+        ("cine_trufi_sa", Kind.CINE),
+        ("dynamic perfusion rest", Kind.PERFUSION),
+        ("fl_pc_flow_through_plane", Kind.FLOW),
+        ("localizer", Kind.LOCALIZER),
+        ("t2_tirm_sa", Kind.T2_WEIGHTED),
+        ("DESCRIPTION", Kind.UNKNOWN),
+        ("Femur model", Kind.UNKNOWN),
+        ("", Kind.UNKNOWN),
+        ("de_tfi_sa", Kind.LGE),
+        ("perfusion de stress", Kind.PERFUSION),
+        ("cine de 4 camaras", Kind.CINE),
+        ("dark blood LGE", Kind.LGE),
+        ("LGE post stress", Kind.LGE),
     ],
 )
-def test_what_a_study_cannot_mean_is_refused_in_one_line(change, words):
-    values = {"kind": "comparison", "data": "x", "folds": [0], "models": {"a": {"model": "default"}}} | change
-    with pytest.raises(UsageError, match=words) as caught:
-        study_from({key: value for key, value in values.items() if value is not None})
-    assert "\n" not in str(caught.value)
+def test_names_of_series(name, kind):
+    assert kind_by_name(name.lower()) == kind
 
 
-def test_files_that_are_no_study_are_refused(tmp_path):
-    with pytest.raises(InputError, match="No study at"):
-        read_study(tmp_path / "absent.toml")
-    (tmp_path / "a.toml").write_text("kind = [", encoding="utf-8")
-    with pytest.raises(UsageError, match="is not TOML"):
-        read_study(tmp_path / "a.toml")
-    (tmp_path / "b.toml").write_text("[models.a]\nmodel = 'default'\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="names no data"):
-        read_study(tmp_path / "b.toml")
+@pytest.mark.parametrize(
+    "name, view",
+    [
+        ("de_overview_tfi_psir_sa", View.SHORT_AXIS),
+        ("PSIR SAX6 MAG", View.SHORT_AXIS),
+        ("eixo curto", View.SHORT_AXIS),
+        ("petit-axe", View.SHORT_AXIS),
+        ("短軸", View.SHORT_AXIS),
+        ("de_overview_2c", View.LONG_AXIS),
+        ("lge 4ch", View.LONG_AXIS),
+        ("2 Kammerblick", View.LONG_AXIS),
+        ("3-chamber", View.LONG_AXIS),
+        ("hla", View.LONG_AXIS),
+        ("ax haste", View.OTHER),
+        ("sa 4ch", View.UNKNOWN),
+        ("sagittal", View.OTHER),
+        ("viability", View.UNKNOWN),
+    ],
+)
+def test_names_of_planes(name, view):
+    assert view_by_name(name) == view
 
 
-def test_models_of_a_comparison_are_named_once_and_legibly(hearts):
-    study = comparison_of(
-        hearts, ["default", "mine=labels:/x/theirs", "threshold:ewa@default", "threshold:ewa"], folds=None, threads=1
+def test_the_image_itself_shows_its_reconstruction(hearts):
+    psir, magnitude = hearts["psir"].series.image, hearts["magnitude"].series.image
+    assert from_image(psir) == (Reconstruction.PSIR, 0)
+    for offset in (1024, 2048, 4096, 8192):
+        if offset > -psir.min():
+            assert from_image(psir + offset) == (Reconstruction.PSIR, offset)
+    assert from_image(magnitude) == (Reconstruction.MAGNITUDE, 0)
+    assert from_image(psir + 2900)[0] == Reconstruction.UNKNOWN  # an offset that nobody uses
+    assert from_image(magnitude + 2048)[0] == Reconstruction.UNKNOWN  # nothing below its air: no sign to be seen
+    masked = np.where(np.hypot(*np.mgrid[-56:56, -56:56]) > 50, 0, psir + 2048)  # corners set to 0 on the scanner
+    assert from_image(masked)[0] != Reconstruction.MAGNITUDE
+    assert from_image(np.zeros_like(psir))[0] == Reconstruction.UNKNOWN
+    flat = np.random.default_rng(0).uniform(100, 200, psir.shape)
+    assert from_image(flat)[0] == Reconstruction.UNKNOWN
+
+
+def test_tags_that_the_image_contradicts_are_said(hearts, tmp_path):
+    wrong = replace(SIEMENS, magnitude_type=SIEMENS.psir_type, names={**SIEMENS.names, "magnitude": "PSIR sa"})
+    truth = write_study(Variant("w", vendor=wrong, images="magnitude", others=()), tmp_path / "a", hearts)
+    series = read_lge(truth.path)
+    assert series.reconstruction == Reconstruction.UNKNOWN and any("look like magnitude" in w for w in series.warnings)
+    wrong = replace(GE, psir_type=("ORIGINAL", "PRIMARY", "M"), names={**GE.names, "psir": "LGE MAG"})
+    truth = write_study(Variant("w", vendor=wrong, others=()), tmp_path / "b", hearts)
+    series = read_lge(truth.path)
+    assert series.reconstruction == Reconstruction.PSIR and any("taken as PSIR" in w for w in series.warnings)
+    assert np.array_equal(series.image, truth.series.image)
+
+
+def test_what_neither_tags_nor_image_say_is_asked_for(hearts, tmp_path):
+    variant = Variant(
+        "u", vendor=GE, offset=2900, states_offset=False, description="SAX delayed", removed=("ImageType",)
     )
-    assert [plan.name for plan in study.models] == ["default", "mine", "ewa on default", "ewa on expert"]
-    with pytest.raises(UsageError, match="Two models are called"):
-        comparison_of(hearts, ["default", "default"], folds=None, threads=1)
+    truth = write_study(variant, tmp_path / "s", hearts)
+    series = read_lge(truth.path)
+    assert series.reconstruction == Reconstruction.UNKNOWN and any("--reconstruction" in w for w in series.warnings)
+    said = read_lge(truth.path, reconstruction=Reconstruction.PSIR)
+    assert said.reconstruction == Reconstruction.PSIR and not any("--reconstruction" in w for w in said.warnings)
 
 
-# --- splits -------------------------------------------------------------------------------------------------------
+def test_images_that_are_inverted_or_compressed_with_loss_are_said(hearts, tmp_path):
+    lying = {"PhotometricInterpretation": "MONOCHROME1", "LossyImageCompression": "01"}
+    truth = write_study(Variant("u", lying=lying, others=()), tmp_path / "s", hearts)
+    text = " ".join(read_lge(truth.path).warnings)
+    assert "MONOCHROME1" in text and "with loss" in text
 
 
-def cases(count):
-    return tuple(
-        CaseFile(f"C{n}", n % 5, "normal" if n % 3 == 0 else "pathological", Path(), Path(), None) for n in range(count)
-    )
+def test_values_beyond_the_stated_bits_are_said(hearts, tmp_path):
+    truth = write_study(Variant("u", lying={"BitsStored": 12, "HighBit": 11}, others=()), tmp_path / "s", hearts)
+    assert any("exceed the 12 bits" in w for w in read_lge(truth.path).warnings)
 
 
-@given(st.integers(6, 60), st.integers(0, 1000), st.data())
-def test_draws_are_nested_and_keep_the_groups_shares(count, seed, data):
-    everyone = cases(count)
-    size = data.draw(st.integers(1, count))
-    chosen = drawn(everyone, size, seed)
-    assert len(set(chosen)) == size and chosen == drawn(everyone, count, seed)[:size]
-    normal = sum(case.group == "normal" for case in chosen)
-    share = sum(case.group == "normal" for case in everyone) / count
-    assert abs(normal - share * size) <= 1
-    with pytest.raises(UsageError, match="more than"):
-        drawn(everyone, count + 1, seed)
+@pytest.mark.parametrize("vendor", ["philips-enhanced"])
+def test_the_command_writes_a_vendors_study_with_its_truth(tmp_path, vendor):
+    result = run("phantom", "--vendor", vendor, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    series = read_lge(tmp_path / "out" / "study")
+    assert series.image.shape == (10, 208, 208)
+    truth = json.loads((tmp_path / "out" / "truth.json").read_text())["truth"]
+    assert truth["scar_volume_ml"] > 5 and (tmp_path / "out" / "truth.nii.gz").is_file()
 
 
-def test_nobody_is_trained_on_and_judged(hearts):
-    folds = sorted({case.fold for case in list_cases(hearts)})
-    values = {"data": hearts, "folds": folds, "minutes": 1, "models": {"a": {"trainer": "scarnet"}}}
-    splits = splits_of(study_from(values))
-    assert sorted(case.name for split in splits for case in split.test) == [f"Patient{n}" for n in range(6)]
-    for split in splits:
-        assert (
-            not {c.name for c in split.train} & {c.name for c in split.test} and len(split.train) + len(split.test) == 6
-        )
-    curve = splits_of(study_from(values | {"kind": "learning-curve", "sizes": [1, 2], "draws": 3}))
-    assert len(curve) == 6 * len(folds) and all(len(split.train) == split.size for split in curve)
-    assert all(not {c.name for c in s.train} & {c.name for c in s.test} for s in curve)
-    with pytest.raises(UsageError, match="do not exist"):
-        splits_of(study_from(values | {"folds": [9]}))
-    same = study_from({**values, "folds": None, "train_data": hearts})
-    with pytest.raises(UsageError, match="trained on and judged"):
-        splits_of(same)
-
-
-def test_a_model_that_has_seen_a_judged_patient_is_left_out_and_named(hearts, tmp_path):
-    parameters = RunParameters(epochs=1, samples_per_epoch=16, batch_size=4, accelerator="cpu")
-    train_scarnet(hearts, tmp_path / "m", name="m", preset_name="tiny", run_parameters=parameters, progress=False)
-    study = comparison_of(hearts, [f"seen={tmp_path / 'm'}", "threshold:5sd"], folds=None, threads=1)
-    skipped = run_study(study, tmp_path / "out")
-    assert list(skipped) == ["seen"] and "was trained on Patient0" in skipped["seen"]
-
-
-# --- noise --------------------------------------------------------------------------------------------------------
-
-
-def test_noise_has_the_spread_and_the_bias_that_its_name_says(phantom):
-    series = phantom.series
-    low, high = np.percentile(series.image, RANGE_PERCENTILES)
-    sd = 0.1 * (high - low)
-    rng = np.random.default_rng(0)
-    gaussian = with_noise(series, "gaussian", 0.1, rng).image - series.image
-    assert gaussian.std() == pytest.approx(sd, rel=0.01) and abs(gaussian.mean()) < 0.01 * sd
-    rician = with_noise(series, "rician", 0.1, rng).image
-    base = series.image.min()
-    assert rician.min() >= base
-    # Second moment of a Rician value, exact at every signal: S^2 + 2 sd^2 (Gudbjartsson and Patz 1995).
-    expected = ((series.image - base).astype(float) ** 2).mean() + 2 * sd**2
-    assert ((rician - base).astype(float) ** 2).mean() == pytest.approx(expected, rel=0.01)
-    with pytest.raises(ValueError, match="gaussian or rician"):
-        with_noise(series, "salt", 0.1, rng)
-
-
-def test_every_model_meets_the_same_noise_and_every_draw_another(phantom):
-    def made(*key):
-        return with_noise(phantom.series, "gaussian", 0.1, generator_of(*key)).image
-
-    first = made(1, "a", "gaussian", 0.1, 0)
-    assert np.array_equal(first, made(1, "a", "gaussian", 0.1, 0))
-    for other in ((2, "a", "gaussian", 0.1, 0), (1, "b", "gaussian", 0.1, 0), (1, "a", "gaussian", 0.1, 1)):
-        assert not np.array_equal(first, made(*other))
-
-
-def test_points_of_a_curve_by_hand():
-    rows = [
-        {"model": "m", "kind": "", "level": level, "draw": draw, "case": case, "found": True, "myocardium_dice": 0.9}
-        | {"scar_dice": value, "scar_predicted_percent_lv": 10.0, "scar_truth_percent_lv": 8.0}
-        for level in (0.0, 0.1)
-        for case, values in (("a", (0.4, 0.6)), ("b", (0.8, 0.8)))
-        for draw, value in enumerate(values)
-    ]
-    found = points(rows, "level")
-    assert len(found) == 2 and found[0]["scar_dice"] == pytest.approx(0.65) and found[0]["pathological"] == 2
-    assert found[0]["scar_dice_draw_sd"] == pytest.approx(np.std([0.4, 0.6], ddof=1) / 2, abs=1e-4)
-    assert found[0]["percent_lv_absolute"] == 2
-
-
-# --- time and blocks ----------------------------------------------------------------------------------------------
-
-
-def test_the_rate_of_a_timed_run_climbs_and_falls_to_zero():
-    shares = np.linspace(0, 1.2, 200)
-    factors = np.array([timed_factor(share) for share in shares])
-    assert factors[0] > 0 and factors.max() == pytest.approx(1, abs=0.01) and factors[shares >= 1].max() < 1e-9
-    peak = int(factors.argmax())
-    assert (np.diff(factors[:peak]) >= 0).all() and (np.diff(factors[peak:]) <= 1e-12).all()
-
-
-@pytest.mark.parametrize("clock", ["wall", "processor"])
-def test_a_timed_run_takes_its_time_and_counts_its_steps(hearts, tmp_path, clock):
-    parameters = RunParameters(
-        epochs=1, samples_per_epoch=16, batch_size=4, minutes=0.05, clock=clock, accelerator="cpu"
-    )
-    folder = train_scarnet(
-        hearts,
-        tmp_path / clock,
-        name="m",
-        preset_name="tiny",
-        patients=["Patient0", "Patient1"],
-        changes={"use_unet_branch": False},
-        run_parameters=parameters,
-        progress=False,
-    )
-    card = read_card(folder)
-    assert card.training["cases"] == ["Patient0", "Patient1"] and card.config["use_unet_branch"] is False
-    assert card.training["image_steps"] > 16 and card.training["changes"] == {"use_unet_branch": False}
-
-
-def test_a_timed_run_that_is_killed_goes_on_counting(hearts, tmp_path):
-    """The first run is stopped by an error in its third epoch; the second has only what is left of the time."""
-    from scarnet.training import loop
-
-    parameters = RunParameters(epochs=1, samples_per_epoch=8, batch_size=4, minutes=0.2, accelerator="cpu")
-    train = dict(name="m", preset_name="tiny", run_parameters=parameters, progress=False)
-
-    class Killed(Exception):
-        pass
-
-    budgets = []
-
-    class Watched(loop.TimeBudget):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            budgets.append(self)
-
-        def on_train_epoch_start(self, trainer, module):
-            if len(budgets) == 1 and trainer.current_epoch == 3:
-                raise Killed
-
-    before = loop.TimeBudget
-    loop.TimeBudget = Watched
-    try:
-        with pytest.raises(Killed):
-            train_scarnet(hearts, tmp_path / "m", **train)
-        assert not (tmp_path / "m" / "model.json").exists()
-        folder = train_scarnet(hearts, tmp_path / "m", **train)
-    finally:
-        loop.TimeBudget = before
-    assert budgets[1]._offset > 0.5 and read_card(folder).training["image_steps"] > 24
-
-
-@pytest.mark.parametrize("minutes", [None, 0.03])
-def test_a_run_that_is_killed_before_its_model_is_written_gives_the_same_weights(
-    hearts, tmp_path, monkeypatch, minutes
-):
-    """The mean of the weights, that is, and not the last ones."""
-    from scarnet.training import train as training
-
-    parameters = RunParameters(epochs=2, samples_per_epoch=16, batch_size=4, minutes=minutes, accelerator="cpu")
-    arguments = dict(name="m", preset_name="tiny", run_parameters=parameters, progress=False)
-    kept = []
-
-    def killed(module, samples, folder, parameters, **options):
-        kept.append(run(module, samples, folder, parameters, **options))
-        raise KeyboardInterrupt
-
-    run = training.run
-    monkeypatch.setattr(training, "run", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train_scarnet(hearts, tmp_path / "m", **arguments)
-    monkeypatch.setattr(training, "run", lambda *a, **o: kept.append(run(*a, **o)) or kept[-1])
-    train_scarnet(hearts, tmp_path / "m", **arguments)
-    assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
-
-
-@pytest.mark.parametrize(("family", "terms"), [("paper", PAPER), ("regions", REGIONS)])
-def test_terms_of_a_loss_add_up_to_it_and_each_is_missed(family, terms):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 5, 16, 16, generator=generator)
-    labels = torch.randint(0, 5, (2, 16, 16), generator=generator)
-    whole = LOSSES[family](logits, labels)
-    assert torch.allclose(without(terms, "nothing")(logits, labels), whole, atol=1e-5)
-    parts = [name for name in LOSSES if name.startswith(f"{family}-without-")]
-    assert len(parts) == len(terms) and all(LOSSES[name](logits, labels) < whole for name in parts)
-
-
-# --- the queue ----------------------------------------------------------------------------------------------------
-
-
-def test_a_study_trains_compares_and_goes_on_where_it_ended(hearts, tmp_path):
-    quick = {"trainer": "scarnet", "preset": "tiny", "samples_per_epoch": 16, "batch_size": 4, "accelerator": "cpu"}
-    study = study_from(
-        {
-            "data": hearts,
-            "folds": [first_fold(hearts)],
-            "minutes": 0.03,
-            "models": {
-                "tiny": quick,
-                "ewa on tiny": {"model": "threshold:ewa", "myocardium": "tiny"},
-                "fwhm": {"model": "threshold:fwhm"},
-                "nowhere": {"model": "no-such-model"},
-            },
-        }
-    )
-    said: list[str] = []
-    assert complete_study(study, tmp_path, only=["tiny"], on_step=said.append)[0] == []
-    assert all(training.done for training in trainings_of(study, tmp_path)) and not (tmp_path / "README.md").exists()
-    card = (tmp_path / "models" / "tiny").glob("*/model.json")
-    trained_at = next(card).stat().st_mtime_ns
-    removed = next((tmp_path / "predictions" / "tiny").glob("*/clean/*.nii.gz"))
-    removed.unlink()
-    said.clear()
-    tables, skipped = complete_study(study, tmp_path, on_step=said.append)
-    assert removed.exists() and not any("train tiny" in line for line in said)
-    assert next((tmp_path / "models" / "tiny").glob("*/model.json")).stat().st_mtime_ns == trained_at
-    assert list(skipped) == ["nowhere"] and [row[0] for row in tables[0].rows] == ["tiny", "ewa on tiny", "fwhm"]
-    page = (tmp_path / "README.md").read_text(encoding="utf-8")
-    for words in (
-        "minutes of wall-clock time",
-        "the muscle that tiny draws",
-        "the expert's muscle",
-        "not run. No model 'no-such",
-    ):
-        assert words in page, words
-    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert summary["provenance"]["computer"]["processor"] and summary["left_out"]
-    assert str(tmp_path) not in page and str(hearts.parent) not in page
-
-
-def test_a_noise_study_gives_a_point_for_every_level_and_model(hearts, tmp_path):
-    study = study_from(
-        {
-            "kind": "noise",
-            "data": hearts,
-            "levels": [0.05, 0.4],
-            "draws": 2,
-            "limit": 2,
-            "models": {"5sd": {"model": "threshold:5sd"}, "ewa": {"model": "threshold:ewa"}},
-        }
-    )
-    assert len(conditions_of(study)) == 1 + 2 * 2 * 2
-    tables, skipped = complete_study(study, tmp_path)
-    assert not skipped and len(tables[0].rows) == 2 * (1 + 2 * 2)
-    text = (tmp_path / "curve.csv").read_text(encoding="utf-8")
-    assert "rician" in text and "gaussian" in text
-    dices = {(row[0], row[1], row[2]): float(row[3].split()[0]) for row in tables[0].rows}
-    assert dices["5sd", "gaussian", "0.4"] < dices["5sd", "–", "0"]
+def test_an_unknown_vendor_is_refused_with_the_names(tmp_path):
+    result = run("phantom", "--vendor", "acme", "-o", tmp_path / "out")
+    assert isinstance(result.exception, UsageError) and "siemens-psir" in str(result.exception)
 
 
 @pytest.mark.slow
-def test_a_learning_curve_trains_every_size_and_draw(hearts, tmp_path):
-    quick = {"trainer": "scarnet", "preset": "tiny", "samples_per_epoch": 16, "batch_size": 4, "accelerator": "cpu"}
-    study = study_from(
-        {
-            "kind": "learning-curve",
-            "data": hearts,
-            "folds": [first_fold(hearts)],
-            "sizes": [1, 2],
-            "draws": 2,
-            "minutes": 0.02,
-            "models": {"tiny": quick, "5sd": {"model": "threshold:5sd"}},
-        }
-    )
-    tables, skipped = complete_study(study, tmp_path)
-    assert not skipped and [(row[0], row[2]) for row in tables[0].rows] == [("5sd", "0"), ("tiny", "1"), ("tiny", "2")]
+@pytest.mark.parametrize(
+    "name", ["siemens-series-per-slice", "ge-magnitude-signed-storage", "philips-enhanced", "canon-silent-offset"]
+)
+def test_the_shipped_model_finds_the_same_scar_however_it_was_exported(name, phantom, tmp_path):
+    """Against the plain series of the same heart: the export must not change what the network sees."""
+    from scarnet.conventions import scar_mask
+    from scarnet.phantom import simulate
+    from scarnet.segmentation import segment
+
+    magnitude = simulate(replace(phantom.parameters, reconstruction=Reconstruction.MAGNITUDE), seed=20)
+    truth = write_study(named(name), tmp_path / "s", {"psir": phantom, "magnitude": magnitude})
+    plain = phantom.series if truth.series.reconstruction == Reconstruction.PSIR else magnitude.series
+    expected = scar_mask(segment(plain).labels)
+    series = read_lge(truth.path)
+    labels = segment(series).labels
+    assert expected.sum() > 500
+    assert np.array_equal(scar_mask(labels), expected)
 
 
-# --- the command line ---------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_the_command_says_which_stack_it_used_and_why(phantom, hearts, tmp_path):
+    write_study(Variant("s", layout="slices", others=ALL), tmp_path / "study", {"psir": phantom})
+    result = run("segment", tmp_path / "study", "-o", tmp_path / "out", "--no-report")
+    assert result.exit_code == 0, result.output
+    assert "in the study was used (series" in result.output and "across the heart" in result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert any("in the study was used" in line for line in report["quality"]["warnings"])
 
 
-def scarnet(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", "scarnet.cli", *map(str, arguments)], capture_output=True, text=True, cwd=cwd
-    )
-
-
-def test_compare_runs_on_a_folder_of_pairs_that_is_not_emidec(hearts, tmp_path):
-    done = scarnet(
-        "compare",
-        hearts,
-        "-o",
-        tmp_path / "out",
-        "--models",
-        "default,threshold:ewa@default,threshold:5sd",
-        "--publish",
-        tmp_path / "shown",
-    )
-    assert not list((tmp_path / "shown").rglob("*.nii.gz")) and (tmp_path / "shown" / "README.md").is_file()
-    assert done.returncode == 0, done.stderr
-    assert "Scar, in the layout of the paper" in done.stdout and "ewa on default" in done.stdout
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {
-        "README.md",
-        "tables.md",
-        "tables.tex",
-        "tests.csv",
-        "patients.csv",
-        "slices.csv",
-        "measures.csv",
-    } <= written
-    # What it kept can be judged as anybody's label maps can.
-    maps = tmp_path / "out" / "predictions" / "default" / "all" / "clean"
-    again = scarnet("evaluate", maps, hearts, "-o", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
-    summaries = [
-        json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8"))["models"]
-        for name in ("out", "again")
-    ]
-    assert summaries[0]["default"] == summaries[1]["clean"]
-    other = scarnet("compare", hearts, "-o", tmp_path / "other", "--models", f"a=labels:{maps},default")
-    assert other.returncode == 0 and "a − default" in other.stdout
-
-
-def test_commands_refuse_in_one_line(hearts, tmp_path):
-    for arguments, code, words in (
-        (("compare", hearts, "-o", tmp_path / "o", "--models", "no-such-model"), 3, "No model could be run"),
-        (("compare", hearts, "-o", tmp_path / "o", "--models", "threshold:8sd"), 3, "known are 2sd"),
-        (("study", tmp_path / "no.toml", "-o", tmp_path / "o"), 3, "No study at"),
-        (("evaluate", tmp_path, hearts, "-o", tmp_path / "o2"), 3, "no label maps"),
-    ):
-        done = scarnet(*arguments)
-        assert done.returncode == code and words in done.stderr.splitlines()[-1], done.stderr
-
-
-def test_provenance_names_no_folder_of_this_computer(tmp_path):
-    made = provenance(["compare", str(tmp_path / "secret" / "patients"), "--folds", "0"])
-    assert made["command"] == "scarnet compare patients --folds 0" and str(tmp_path) not in json.dumps(made)
+def test_every_kind_of_series_is_in_a_mixed_study():
+    assert {"cine", "t1", "ti_scout", "report", "segmentation", "damaged"} <= set(ALL)

@@ -21,6 +21,7 @@ from scarnet.cli.samples import demo, phantom
 from scarnet.cli.studies import series_app
 from scarnet.cli.training import cross_validate, train
 from scarnet.errors import ScarNetError
+from scarnet.temporary import remove_stale
 
 app = typer.Typer(
     name="scarnet",
@@ -51,6 +52,7 @@ app.add_typer(series_app, name="series")
 
 def main() -> None:
     """Entry point: turns our errors into one line and an exit code."""
+    remove_stale()  # what a run that was killed left of its images
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:

@@ -29,6 +29,9 @@ AnyModel = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Runtime = Annotated[
+    str, typer.Option(help="auto, onnxruntime, openvino or torch; auto: as the model's card says, torch on a GPU.")
+]
 Spacing = Annotated[
     Optional[str],
     typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),

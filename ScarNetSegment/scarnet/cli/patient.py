@@ -19,6 +19,7 @@ from scarnet.cli.options import (
     Paper,
     PaperSize,
     Remote,
+    Runtime,
     RvInsertion,
     Said,
     Spacing,
@@ -37,6 +38,7 @@ def segment(
     output: Output,
     model: AnyModel = "default",
     device: Device = "auto",
+    runtime: Runtime = "auto",
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
     box: Annotated[
         Optional[str],
@@ -74,7 +76,7 @@ def segment(
     )
     center, corners = numbers(lv_center, "--lv-center", 3), numbers(box, "--box", 6)
     check_writable(output)
-    chosen = back_end(model, device=device, test_time_flips=flips)
+    chosen = back_end(model, device=device, runtime=runtime, test_time_flips=flips)
     found = read_lge(
         input,
         spacing_mm=numbers(spacing, "--spacing", 3),

@@ -133,6 +133,8 @@ def cross_validate(
     check_writable(output)
     try:
         from scarnet.evaluation import cross_validation as cv
+        from scarnet.evaluation.gallery import write_gallery
+        from scarnet.training.data import list_cases
         from scarnet.training.recipe import Recipe, Workshop
     except ImportError as error:
         raise _packages_missing(error) from None
@@ -143,6 +145,11 @@ def cross_validate(
     cases, slices, chosen = cv.judge(predictions)
     summary = cv.write_results(output, cases, slices, chosen)
     typer.echo(json.dumps(summary, indent=2))
+    decisions = {int(fold): choice["decision"] for fold, choice in chosen["without_fold"].items()}
+    try:
+        write_gallery(output / "gallery", list_cases(data), predictions, cases, decisions)
+    except UsageError as problem:
+        typer.echo(str(problem), err=True)
     if final is not None:
         finder = workshop.finder(None, final / "lv-finder", version=model_version)
         folder = workshop.segmenter(None, final / name, name=name, version=model_version)

@@ -176,12 +176,12 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     with clock("infer"):
-        network = load_network(find_model(model), device="cpu")
-        grid, inputs = network_inputs(series, center, network)
-        from scarnet.segmentation.segment import predict
+        from scarnet.segmentation.segment import crop_grid, predict
 
+        network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)
-        crops = predict(network, inputs, flips=flips)
+        grid = crop_grid(series, network, center, flips=flips)
+        crops = predict(network, *grid.extract(series.image), flips=flips)
     with clock("clean"):
         segmentation = _finish(series, network, center, grid, crops)
     with clock("measure"):
@@ -193,16 +193,6 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         write_outputs(Path(folder) / "out", series, segmentation.labels, report, segmentation=segmentation)
     return clock.seconds
-
-
-def network_inputs(series: LgeSeries, center: np.ndarray, network):
-    """The crop's grid, and what the network is given `[slice, in_slices, side, side]`."""
-    from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
-
-    card = network.card
-    grid = CropGrid(series.geometry, center, card.input["side"], card.input["pixel_mm"])
-    crops, inside = grid.extract(series.image)
-    return grid, with_neighbours(normalise(crops, inside), card.input["in_slices"])
 
 
 def _finish(series: LgeSeries, network, center: np.ndarray, grid, crops: np.ndarray):

@@ -15,10 +15,10 @@ KINDS = ("comparison", "learning-curve", "noise")
 TRAINERS = ("scarnet", "medsam", "nnunet")
 NOISES = ("gaussian", "rician")
 CLOCKS = ("wall", "processor")
-_RUN = {"epochs", "samples_per_epoch", "batch_size", "learning_rate", "precision", "accelerator"}
+_RUN = {"epochs", "samples_per_epoch", "batch_size", "learning_rate", "precision", "accelerator", "optimizer", "ema_decay"}
 #: What a model's table may hold, by trainer; `minutes` and `seed` for all.
 OPTIONS = {
-    "scarnet": _RUN | {"preset", "loss", "cine", "synthetic", "start", "encoder", "changes"},
+    "scarnet": _RUN | {"preset", "loss", "cine", "synthetic", "start", "encoder", "changes", "turn_degrees"},
     "medsam": _RUN | {"preset", "tune", "checkpoint"},
     "nnunet": {"configuration", "trainer_class", "batch_size"},
 }

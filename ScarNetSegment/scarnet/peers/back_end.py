@@ -63,9 +63,14 @@ class BackEnd:
 
 
 def back_end(
-    spec: str | Path, *, device: str = "auto", test_time_flips: bool | None = None, finder: str | Path = "default"
+    spec: str | Path,
+    *,
+    device: str = "auto",
+    runtime: str | None = None,
+    test_time_flips: bool | None = None,
+    finder: str | Path = "default",
 ) -> BackEnd:
-    """The model that `spec` names (see `HELP`). Raises ModelError or UsageError in one line, naming what to install."""
+    """The model that `spec` names (see `HELP`). `runtime`: of ScarNet's own networks, see `scarnet.network.load_network`. Raises ModelError or UsageError in one line, naming what to install."""
     text = str(spec)
     if text.startswith("threshold:"):
         from scarnet.peers.intensity import threshold_method
@@ -91,7 +96,7 @@ def back_end(
         if path.suffix == ".pth":
             return medsam_checkpoint(path, device=device, finder=finder)
         return medsam_model(find_model(text, kind="medsam"), device=device, finder=finder)
-    return _scarnet(text, device, test_time_flips, finder)
+    return _scarnet(text, device, runtime, test_time_flips, finder)
 
 
 def _is_medsam(text: str) -> bool:
@@ -111,7 +116,7 @@ def _needs_torch(what: str) -> None:
         ) from None
 
 
-def _scarnet(text: str, device: str, test_time_flips: bool | None, finder: str | Path) -> BackEnd:
+def _scarnet(text: str, device: str, runtime: str | None, test_time_flips: bool | None, finder: str | Path) -> BackEnd:
     from scarnet.segmentation import segment
 
     folder = find_model(text)
@@ -126,6 +131,7 @@ def _scarnet(text: str, device: str, test_time_flips: bool | None, finder: str |
             model=folder,
             finder=finder,
             device=device,
+            runtime=runtime,
             lv_center_lps_mm=request.lv_center_lps_mm,
             test_time_flips=test_time_flips,
             on_progress=on_progress,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scarnet.segmentation.orientations import turn, turn_back
 from scarnet.series.geometry import StackGeometry
 
 #: Intensities beyond these percentiles of a crop are clipped before it is normalised: bright fat and flow artefacts
@@ -77,14 +78,26 @@ def patient_axes(geometry: StackGeometry) -> tuple[bool, bool, bool]:
     return bool(transpose), bool(rows @ down < 0), bool(columns @ left < 0)
 
 
+def to_patient_axes(planes: np.ndarray, geometry: StackGeometry) -> np.ndarray:
+    """`[..., row, column]` turned as `patient_axes` says."""
+    transpose, flip_rows, flip_columns = patient_axes(geometry)
+    planes = planes.swapaxes(-1, -2) if transpose else planes
+    planes = planes[..., ::-1, :] if flip_rows else planes
+    return np.ascontiguousarray(planes[..., ::-1] if flip_columns else planes)
+
+
 @dataclass(frozen=True)
 class CropGrid:
-    """The square about `center_lps_mm` in every slice of a stack."""
+    """The square about `center_lps_mm` in every slice of a stack.
+
+    `turned`: quarter turns and mirror beyond patient axes, for stacks whose file states the wrong ones or none.
+    """
 
     geometry: StackGeometry
     center_lps_mm: np.ndarray
     side: int
     pixel_mm: float
+    turned: tuple[int, bool] = (0, False)
 
     def _axis(self, slice_index: int, axis: int) -> tuple[float, float, int]:
         """Start and step of the crop's axis in input pixels, and the input's size: axis 0 rows, 1 columns."""
@@ -115,6 +128,10 @@ class CropGrid:
 
     def pixel_to_lps(self, slice_index: int, row: float, column: float) -> np.ndarray:
         """`(3,)` LPS mm of a crop pixel, as `extract` orders them."""
+        turns, mirror = self.turned
+        column = self.side - 1 - column if mirror else column
+        for _ in range(turns):
+            row, column = column, self.side - 1 - row
         transpose, flip_rows, flip_columns = patient_axes(self.geometry)
         row = self.side - 1 - row if flip_rows else row
         column = self.side - 1 - column if flip_columns else column
@@ -132,12 +149,10 @@ class CropGrid:
         return first, first + count, resampling_matrix(count, (first - start) / step, 1 / step, self.side)
 
     def _turn(self, crops: np.ndarray) -> np.ndarray:
-        transpose, flip_rows, flip_columns = patient_axes(self.geometry)
-        crops = crops.swapaxes(-1, -2) if transpose else crops
-        crops = crops[..., ::-1, :] if flip_rows else crops
-        return np.ascontiguousarray(crops[..., ::-1] if flip_columns else crops)
+        return np.ascontiguousarray(turn(to_patient_axes(crops, self.geometry), *self.turned))
 
     def _turn_back(self, crops: np.ndarray) -> np.ndarray:
+        crops = turn_back(crops, *self.turned)
         transpose, flip_rows, flip_columns = patient_axes(self.geometry)
         crops = crops[..., ::-1] if flip_columns else crops
         crops = crops[..., ::-1, :] if flip_rows else crops

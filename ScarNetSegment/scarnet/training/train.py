@@ -18,6 +18,7 @@ from scarnet.files import replacing, sha256_of
 from scarnet.network.build import export_onnx, load_weights, save_weights
 from scarnet.network.config import FinderConfig, ScarNetConfig, preset
 from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model, verify
+from scarnet.training.augment import Strength
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
 from scarnet.training.loss_terms import LOSSES
@@ -52,6 +53,7 @@ def train_scarnet(
     synthetic: bool = False,
     patients: list[str] | None = None,
     changes: dict | None = None,
+    turn_degrees: float | None = None,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -62,7 +64,8 @@ def train_scarnet(
     Without `data` it is trained on cine hearts alone, lit as LGE and with drawn infarcts: a start for patients.
     `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration to go on from.
     `cine`, `synthetic`: further hearts and drawn infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
-    preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). The run's checkpoint lies in `output/run` until the end;
+    preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
+    but for turns of this standard deviation; None: in any orientation. The run's checkpoint lies in `output/run` until the end;
     calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
@@ -74,7 +77,11 @@ def train_scarnet(
     started = time.time()
     _settle(run_parameters.seed)
     module = ScarNetTraining(
-        config, loss, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps
+        config,
+        loss,
+        learning_rate=run_parameters.learning_rate,
+        total_steps=run_parameters.total_steps,
+        optimizer=run_parameters.optimizer,
     )
     if encoder is not None:
         _start_from(module.network.encoder_branch.encoder, encoder)
@@ -88,6 +95,7 @@ def train_scarnet(
         seed=run_parameters.seed,
         cine=[] if cine is None else prepare_cine(cine, CROP_PIXEL_MM),
         synthetic=synthetic,
+        strength=Strength(turn_degrees=turn_degrees),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -103,6 +111,7 @@ def train_scarnet(
             "side": config.input_size,
             "in_slices": config.in_slices,
             "normalisation": NORMALISATION,
+            "orientation": "any" if turn_degrees is None else "patient",
         },
         decision=dict(DECISION),
         training=_facts(cases, folds, run_parameters, started, module.trainer.global_step)
@@ -113,6 +122,7 @@ def train_scarnet(
             "started_from": before,
             "cine_volumes": sum(samples.is_cine),
             "synthetic_scar": synthetic,
+            "turn_degrees": turn_degrees,
         },
         files={},
         licence=licence,
