@@ -13,6 +13,7 @@ import typer
 
 import scarnet
 from scarnet.cli.cohorts import cohort
+from scarnet.cli.comparisons import compare, study
 from scarnet.cli.evaluation import benchmark, evaluate, evaluate_methods
 from scarnet.cli.models import models_app
 from scarnet.cli.patient import measure, segment
@@ -40,6 +41,8 @@ COMMANDS = (
     cohort,
     benchmark,
     evaluate_methods,
+    compare,
+    study,
 )
 for _command in COMMANDS:
     app.command()(_command)

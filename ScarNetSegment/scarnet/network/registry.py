@@ -16,7 +16,7 @@ from scarnet.resources import shipped, user_models_folder
 
 CARD_NAME = "model.json"
 SCHEMA = "scarnet-model/1"
-KINDS = ("scarnet", "finder", "encoder")
+KINDS = ("scarnet", "finder", "encoder", "medsam")
 DEFAULT_MODEL = "compact-emidec"
 DEFAULT_FINDER = "lv-finder"
 WEIGHTS_NAME, ONNX_NAME = "weights.safetensors", "network.onnx"
