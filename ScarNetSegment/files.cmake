@@ -5,6 +5,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/cli/__init__.py
   scarnet/cli/__main__.py
   scarnet/cli/cohorts.py
+  scarnet/cli/comparisons.py
   scarnet/cli/evaluation.py
   scarnet/cli/models.py
   scarnet/cli/options.py
@@ -31,14 +32,30 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/benchmark_cohort.py
   scarnet/evaluation/benchmark_peers.py
   scarnet/evaluation/benchmark_report.py
+  scarnet/evaluation/charts.py
+  scarnet/evaluation/comparison.py
   scarnet/evaluation/cross_validation.py
+  scarnet/evaluation/curves.py
   scarnet/evaluation/decisions.py
+  scarnet/evaluation/detection.py
   scarnet/evaluation/evaluate.py
+  scarnet/evaluation/folders.py
   scarnet/evaluation/gallery.py
+  scarnet/evaluation/judge.py
   scarnet/evaluation/methods.py
+  scarnet/evaluation/noise.py
   scarnet/evaluation/overlap.py
+  scarnet/evaluation/page.py
+  scarnet/evaluation/paired.py
+  scarnet/evaluation/paper.py
   scarnet/evaluation/predictions.py
+  scarnet/evaluation/results.py
+  scarnet/evaluation/rivals.py
   scarnet/evaluation/stress.py
+  scarnet/evaluation/study.py
+  scarnet/evaluation/study_config.py
+  scarnet/evaluation/surfaces.py
+  scarnet/evaluation/tables.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
   scarnet/export/content.py
@@ -78,6 +95,17 @@ set(SCARNET_ENGINE_FILES
   scarnet/panel/presenter.py
   scarnet/panel/record.py
   scarnet/panel/requirements.py
+  scarnet/peers/__init__.py
+  scarnet/peers/back_end.py
+  scarnet/peers/finish.py
+  scarnet/peers/intensity.py
+  scarnet/peers/medsam.py
+  scarnet/peers/medsam_network.py
+  scarnet/peers/medsam_training.py
+  scarnet/peers/myopari.py
+  scarnet/peers/nnunet.py
+  scarnet/peers/nnunet_environment.py
+  scarnet/peers/nnunet_trainers/minutes.py
   scarnet/phantom/__init__.py
   scarnet/phantom/anatomy.py
   scarnet/phantom/physics.py
@@ -153,6 +181,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/training/augment.py
   scarnet/training/data.py
   scarnet/training/loop.py
+  scarnet/training/loss_terms.py
   scarnet/training/losses.py
   scarnet/training/module.py
   scarnet/training/recipe.py
