@@ -9,6 +9,9 @@ import typer
 from scarnet.cli.options import Accelerator, Citation, Folds, Licence, ModelVersion, Output, Precision, fold_numbers
 from scarnet.errors import UsageError
 
+#: Learning rates and turns of `scarnet train`, unless given: those of the shipped recipe.
+RATES, TURN_DEGREES = {"adamw": 1e-3, "muon": 0.02}, 20.0
+
 
 def train(
     data: Annotated[
@@ -18,18 +21,28 @@ def train(
     preset: Annotated[
         str,
         typer.Option(
-            help="compact, small, paper, tiny; finder for the network that finds the LV; medsam, medsam-small; "
+            help="small (what ships), compact, paper, tiny; finder for the network that finds the LV; medsam, medsam-small; "
             "nnunet-2d, nnunet-3d_fullres."
         ),
-    ] = "compact",
+    ] = "small",
     folds: Folds = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 32,
+    epochs: Annotated[int, typer.Option(min=1)] = 20,
     minutes: Annotated[
         Optional[float], typer.Option(min=0.01, help="Train for so long by the clock, whatever --epochs says.")
     ] = None,
     samples_per_epoch: Annotated[int, typer.Option(min=16)] = 2000,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
+    optimizer: Annotated[
+        Optional[str], typer.Option(help="adamw or muon. Default: muon for small, compact and tiny, else adamw.")
+    ] = None,
+    learning_rate: Annotated[Optional[float], typer.Option(min=0, help="Default: 0.001, for muon 0.02.")] = None,
+    turn_degrees: Annotated[
+        Optional[float],
+        typer.Option(min=0, help="Hearts lie along patient axes but for turns of this spread. Default: 20."),
+    ] = None,
+    any_orientation: Annotated[
+        bool, typer.Option("--any-orientation", help="Meet hearts turned and mirrored at will instead.")
+    ] = False,
     loss: Annotated[str, typer.Option(help="regions, or paper for the paper's loss.")] = "regions",
     encoder: Annotated[
         Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")
@@ -62,11 +75,16 @@ def train(
         from scarnet.training.train import train_finder, train_scarnet
     except ImportError as error:
         raise _packages_missing(error) from None
+    plain = preset in ("paper", "finder") or preset.startswith("medsam")
+    optimizer = optimizer or ("adamw" if plain else "muon")
+    if any_orientation and turn_degrees is not None:
+        raise UsageError("--any-orientation and --turn-degrees exclude each other.")
     run_parameters = RunParameters(
+        optimizer=optimizer,
         epochs=epochs,
         samples_per_epoch=samples_per_epoch,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        learning_rate=RATES.get(optimizer, 1e-3) if learning_rate is None else learning_rate,
         seed=seed,
         precision=precision,
         accelerator=accelerator,
@@ -91,6 +109,7 @@ def train(
             start=start,
             cine=cine,
             synthetic=synthetic,
+            turn_degrees=None if any_orientation else (TURN_DEGREES if turn_degrees is None else turn_degrees),
             **common,
         )
     typer.echo(f"Model written to {folder}")

@@ -15,7 +15,16 @@ KINDS = ("comparison", "learning-curve", "noise")
 TRAINERS = ("scarnet", "medsam", "nnunet")
 NOISES = ("gaussian", "rician")
 CLOCKS = ("wall", "processor")
-_RUN = {"epochs", "samples_per_epoch", "batch_size", "learning_rate", "precision", "accelerator", "optimizer", "ema_decay"}
+_RUN = {
+    "epochs",
+    "samples_per_epoch",
+    "batch_size",
+    "learning_rate",
+    "precision",
+    "accelerator",
+    "optimizer",
+    "ema_decay",
+}
 #: What a model's table may hold, by trainer; `minutes` and `seed` for all.
 OPTIONS = {
     "scarnet": _RUN | {"preset", "loss", "cine", "synthetic", "start", "encoder", "changes", "turn_degrees"},

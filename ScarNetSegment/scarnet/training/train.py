@@ -22,7 +22,7 @@ from scarnet.training.augment import Strength
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
 from scarnet.training.loss_terms import LOSSES
-from scarnet.training.module import FinderTraining, ScarNetTraining
+from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
 from scarnet.training.samples import LgeSlices, WholeSlices
 
 #: Pixel of the crop by preset; the paper's 128 pixels then cover a chest-wide 192 mm, the compact 80 a heart's 120 mm.
@@ -71,6 +71,8 @@ def train_scarnet(
     config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
         raise UsageError(f"No loss is called '{loss}'; known are {', '.join(LOSSES)}.")
+    if run_parameters.optimizer not in OPTIMIZERS:
+        raise UsageError(f"No optimizer is called '{run_parameters.optimizer}'; known are {', '.join(OPTIMIZERS)}.")
     cases = _chosen(data, folds, patients) if data is not None else []
     if not cases and cine is None:
         raise UsageError("Nothing to train on: give labelled patients, or cine anatomy with --cine.")
