@@ -127,6 +127,11 @@ class Presenter:
         return self._job is not None
 
     @property
+    def edited(self) -> bool:
+        """Whether something was drawn that is not measured yet."""
+        return self._edited_at is not None
+
+    @property
     def progress(self) -> Progress | None:
         return None if self._job is None else self._job.progress
 
