@@ -34,6 +34,7 @@ def mosaic(
     *,
     window: tuple[float, float],
     columns: int = 4,
+    outlined: bool = True,
 ) -> Mosaic:
     """`image` float `[slice, row, column]`, `labels` alike or None; `window`: the values shown black and white.
 
@@ -58,7 +59,7 @@ def mosaic(
         grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
         picture = Image.fromarray((grey * 255).astype(np.uint8)).resize(tuple(tile[::-1]), Image.Resampling.BILINEAR)
         canvas.paste(picture, tuple(int(c) for c in corner))
-        if labels is not None:
+        if labels is not None and outlined:
             marks = _hang(labels[k][box], transpose, flip_rows, flip_columns)
             scale = tile[::-1] / np.array(marks.shape[::-1])
             for mask, color in (

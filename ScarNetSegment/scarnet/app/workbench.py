@@ -27,7 +27,7 @@ from scarnet.panel import PanelParameters, Presenter
 from scarnet.scene.correction import apply_editing_rules, mark_dark_cores
 from scarnet.scene.dicom_volume import dicom_volume
 from scarnet.scene.host import share_globals
-from scarnet.scene.nodes import masks_from_segmentation, segment_ids, series_from_volume, volume_from_series
+from scarnet.scene.nodes import segment_ids, series_from_volume, volume_from_series
 from scarnet.scene.views import WINDOW_PERCENTILES, jump_to_slice, show_in_plane
 from scarnet.segments import SEGMENTS, labels_from_masks
 from scarnet.series import LgeSeries
@@ -70,7 +70,7 @@ class Workbench:
         self._view = None
         self._edited_node = None
         self._series: LgeSeries | None = None
-        self._masks: dict[str, np.ndarray] = {}
+        self._seen_report = None
         self.history = History()
         self.tool, self.segment, self.brush_mm = "view", "Scar", DEFAULT_BRUSH_MM
         self.overlay_visible, self.overlay_opacity = True, 1.0
@@ -90,6 +90,7 @@ class Workbench:
 
     def attach_view(self, view) -> None:
         """The slice view on which the stack is shown and corrected."""
+        view.render_window().SetMultiSamples(0)  # eight samples a pixel take three times as long without a graphics card
         self._view = view
 
     def show(self, series: LgeSeries, name: str, *, files: dict[str, str] | None = None) -> None:
@@ -112,7 +113,7 @@ class Workbench:
         self.presenter.choose_segmentation(None)
         self.presenter.choose_volume(None)
         self.app.segmentation_editor.clear()
-        self._edited_node, self._masks, self._series = None, {}, None
+        self._edited_node, self._seen_report, self._series = None, None, None
         self.history.clear()
         for node in old:
             self.app.scene.RemoveNode(node)
@@ -203,14 +204,14 @@ class Workbench:
         """All slices, with what is drawn on them where that is shown."""
         if self._series is None:
             return None
-        labels = labels_from_masks(self._masks) if self._masks else None
-        columns = 4 if self.slice_count > 6 else 3
+        masks = self.presenter.masks if self.can_correct else {}
         return mosaic(
             self._series.image,
-            labels if self.overlay_visible else np.zeros_like(labels) if labels is not None else None,
+            labels_from_masks(masks) if masks else None,
             self._series.geometry,
             window=self.window,
-            columns=columns,
+            columns=4 if self.slice_count > 6 else 3,
+            outlined=self.overlay_visible,
         )
 
     # --- correcting --------------------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ class Workbench:
     def _restore(self, masks: dict[str, np.ndarray]) -> None:
         parameters = self.presenter.parameters
         node, volume = parameters.segmentation, parameters.volume
-        ids, now = segment_ids(node), masks_from_segmentation(node, volume)
+        ids, now = segment_ids(node), self.presenter.masks
         for name, mask in masks.items():
             if name in now and not np.array_equal(now[name], mask):
                 slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, ids[name][0], volume)
@@ -334,11 +335,9 @@ class Workbench:
             self.show_overlay(self.overlay_visible)
             low, high = self.window
             self.threshold = ((low + high) / 2, self.intensity_range[1])
-        if node is not None and self.presenter.report is not None:
-            self._masks = masks_from_segmentation(node, volume)
-            self.history.see(self._masks)
-        elif node is None:
-            self._masks = {}
+        if self.presenter.report is not None and self.presenter.report is not self._seen_report:
+            self._seen_report = self.presenter.report
+            self.history.see(self.presenter.masks)
         self._on_change()
 
     def _apply_rules(self) -> None:
