@@ -2,7 +2,16 @@
 
 set(SCARNET_ENGINE_FILES
   scarnet/__init__.py
-  scarnet/cli.py
+  scarnet/cli/__init__.py
+  scarnet/cli/__main__.py
+  scarnet/cli/cohorts.py
+  scarnet/cli/evaluation.py
+  scarnet/cli/models.py
+  scarnet/cli/options.py
+  scarnet/cli/patient.py
+  scarnet/cli/samples.py
+  scarnet/cli/studies.py
+  scarnet/cli/training.py
   scarnet/cohort/__init__.py
   scarnet/cohort/cluster.py
   scarnet/cohort/page.py
@@ -31,11 +40,12 @@ set(SCARNET_ENGINE_FILES
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
   scarnet/export/content.py
-  scarnet/export/dicom_codes.py
-  scarnet/export/dicom_read.py
-  scarnet/export/dicom_report.py
-  scarnet/export/dicom_segmentation.py
-  scarnet/export/dicom_source.py
+  scarnet/export/dicom/__init__.py
+  scarnet/export/dicom/codes.py
+  scarnet/export/dicom/read.py
+  scarnet/export/dicom/report.py
+  scarnet/export/dicom/segmentation.py
+  scarnet/export/dicom/source.py
   scarnet/export/figure.py
   scarnet/export/html.py
   scarnet/export/outlines.py
@@ -125,6 +135,8 @@ set(SCARNET_ENGINE_FILES
   scarnet/series/names.py
   scarnet/series/nifti.py
   scarnet/series/offers.py
+  scarnet/series/patient.py
+  scarnet/series/pictures.py
   scarnet/series/pixels.py
   scarnet/series/quiet.py
   scarnet/series/read.py

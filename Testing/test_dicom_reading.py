@@ -17,7 +17,7 @@ highdicom = pytest.importorskip("highdicom", reason="HIGHDICOM IS NOT INSTALLED:
 from scarnet.conventions import Label, myocardium_mask  # noqa: E402
 from scarnet.errors import InputError, UsageError  # noqa: E402
 from scarnet.export import read_segmentation, read_segmentation_file, write_label_map  # noqa: E402
-from scarnet.export.dicom_segmentation import write_dicom_segmentation  # noqa: E402
+from scarnet.export.dicom.segmentation import write_dicom_segmentation  # noqa: E402
 from scarnet.export.regrid import onto_grid  # noqa: E402
 from scarnet.quantification import quantify  # noqa: E402
 from scarnet.segments import SEGMENTS, match_codes, match_segment  # noqa: E402
@@ -309,7 +309,7 @@ def test_places_and_retired_codes():
     region = "Anatomic codes - DICOM master list~SCT^87878005^Left ventricle~^^"
     old = f"x~SCT^123037004^Anatomical Structure~SCT^113342003^Body lumen~^^~{region}"
     assert match_segment("Segment_1", old) is blood  # as earlier versions saved it
-    from scarnet.export.dicom_read import _known_code
+    from scarnet.export.dicom.read import _known_code
 
     retired = pydicom.Dataset()
     retired.CodeValue, retired.CodingSchemeDesignator, retired.CodeMeaning = "T-32600", "SRT", "Left ventricle"

@@ -9,10 +9,10 @@ import pytest
 highdicom = pytest.importorskip("highdicom", reason="HIGHDICOM IS NOT INSTALLED: DICOM SR WAS NOT TESTED")
 
 from scarnet.errors import InputError, UsageError  # noqa: E402
-from scarnet.export import dicom_codes as codes  # noqa: E402
 from scarnet.export import write_outputs  # noqa: E402
-from scarnet.export.dicom_report import write_dicom_report  # noqa: E402
-from scarnet.export.dicom_segmentation import write_dicom_segmentation  # noqa: E402
+from scarnet.export.dicom import codes  # noqa: E402
+from scarnet.export.dicom.report import write_dicom_report  # noqa: E402
+from scarnet.export.dicom.segmentation import write_dicom_segmentation  # noqa: E402
 from scarnet.phantom import write_dicom  # noqa: E402
 from scarnet.quantification import quantify, summarise_edits  # noqa: E402
 from scarnet.quantification.aha import SEGMENTS as AHA  # noqa: E402

@@ -247,15 +247,6 @@ def test_values_beyond_the_stated_bits_are_said(hearts, tmp_path):
     assert any("exceed the 12 bits" in w for w in read_lge(truth.path).warnings)
 
 
-@pytest.mark.parametrize("name", ["zip", "philips-enhanced"])
-def test_no_dicom_output_without_one_file_a_slice(hearts, tmp_path, name):
-    from scarnet.export.dicom_source import source_images
-
-    series = read_lge(write_study(named(name), tmp_path / "s", hearts).path)
-    with pytest.raises(InputError, match="one slice each"):
-        source_images(series)
-
-
 @pytest.mark.parametrize("vendor", ["philips-enhanced"])
 def test_the_command_writes_a_vendors_study_with_its_truth(tmp_path, vendor):
     result = run("phantom", "--vendor", vendor, "-o", tmp_path / "out")

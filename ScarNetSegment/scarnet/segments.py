@@ -2,7 +2,7 @@
 
 Myocardium is the whole muscle; scar lies inside it and MVO inside scar, so segments overlap. Codes are SNOMED CT as in
 DICOM PS3.16; no standard code for microvascular obstruction was found, so it
-carries a private one (see `scarnet.export.dicom_codes`).
+carries a private one (see `scarnet.export.dicom.codes`).
 """
 
 import re

@@ -1,9 +1,9 @@
 """What a report says, in words and shown digits: made once, set as a page (HTML) and on paper (PDF).
 
-Names no file, folder or patient.
+Names no file or folder, and no patient unless the report does.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import scarnet
 from scarnet.export.figure import INK, Figure, Shape, rectangle
@@ -12,6 +12,7 @@ from scarnet.export.tables import model_values as model_values
 from scarnet.quantification import ScarReport
 from scarnet.quantification.quantify import REVIEW_DOUBT, REVIEW_SCAR_DOUBT, concern
 from scarnet.quantification.report import SliceMeasures
+from scarnet.series.patient import Patient
 
 DASH = "–"
 TITLE = "Myocardial scar on late gadolinium enhancement"
@@ -97,6 +98,18 @@ class Content:
     segments: Table | None
     facts: tuple[tuple[str, str], ...]  # how the numbers are defined
     provenance: tuple[tuple[str, str], ...]
+    patient: tuple[tuple[str, str], ...] = ()  # empty: nobody is named
+
+    @property
+    def patient_line(self) -> str:
+        """On every page of paper: name and ID."""
+        return ", ".join(text for _, text in self.patient[:2] if text != DASH)
+
+    @property
+    def reader_note(self) -> str:
+        if self.patient:
+            return "Fill in by hand."
+        return "Fill in by hand, and add the patient's identity: this report names no patient."
 
 
 def content_of(report: ScarReport) -> Content:
@@ -123,7 +136,15 @@ def content_of(report: ScarReport) -> Content:
         segments=_segments(report) if report.aha17 else None,
         facts=tuple((_words(name), text) for name, text in report.rules.items()),
         provenance=_provenance(report),
+        patient=_patient(report.patient),
     )
+
+
+def _patient(patient: Patient | None) -> tuple[tuple[str, str], ...]:
+    if patient is None:
+        return ()
+    titles = ("Patient", "Patient ID", "Born", "Study", "Accession number")
+    return tuple((title, text or DASH) for title, text in zip(titles, astuple(patient), strict=True))
 
 
 # --- the numbers ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ _PIXELS_PER_POINT = 96 / 72
 
 
 def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
-    """HTML text. Names no file, folder or patient."""
+    """HTML text. Names no file or folder, and no patient unless the report does."""
     import jinja2  # Slicer installs it only when something is exported
     from markupsafe import Markup
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from scarnet.errors import UsageError
-from scarnet.export.dicom_report import write_dicom_report
-from scarnet.export.dicom_segmentation import write_dicom_segmentation
+from scarnet.export.dicom.report import write_dicom_report
+from scarnet.export.dicom.segmentation import write_dicom_segmentation
 from scarnet.export.html import write_html
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
 from scarnet.export.tables import method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json

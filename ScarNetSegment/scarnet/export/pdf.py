@@ -76,7 +76,7 @@ _BAR_HEIGHT = 6.5  # points, of the bars in tables
 def write_pdf(path: Path, series: LgeSeries, labels: np.ndarray, report: ScarReport, *, paper: str = "a4") -> None:
     """Write the report as PDF. `labels` uint8 `[slice, row, column]` on the grid of `series`; `paper`: "a4" or "letter".
 
-    Names no file, folder or patient. Raises UsageError for another paper.
+    Names no file or folder, and no patient unless the report does. Raises UsageError for another paper.
     """
     if paper not in PAPERS:
         raise UsageError(f"Paper must be one of {', '.join(PAPERS)}; got '{paper}'.")
@@ -120,7 +120,7 @@ def _story(content: Content, report: ScarReport, pictures, width: float, height:
         return sum(f.wrap(width, height)[1] for f in flowables)
 
     first = [*_head(content, width), *_findings(content, width)]
-    reader = _ReaderBox(width, _READER_HEIGHT)
+    reader = _ReaderBox(width, _READER_HEIGHT, content.reader_note)
     room = height - _READER_HEIGHT - 1 * mm - tall(first)
     pages = {
         c: _slice_pages(content, report, pictures, width, c) for c in _COLUMNS if c > 3 or len(content.captions) <= 6
@@ -198,10 +198,32 @@ def _head(content: Content, width: float) -> list[Flowable]:
     )
     return [
         head,
+        *(_patient(content, width) if content.patient else ()),
         Spacer(0, 2 * mm),
         _note_box([escape(content.research_use)], AMBER, "#fdf3dc", width),
         Spacer(0, 2.5 * mm),
     ]
+
+
+def _patient(content: Content, width: float) -> list[Flowable]:
+    cells = [
+        [Paragraph(escape(name), _style(6.8, 8.5, SOFT)), Paragraph(_drawable(text), _style(9, 11.5, bold=True))]
+        for name, text in content.patient
+    ]
+    shares = (0.32, 0.2, 0.14, 0.14, 0.2)
+    band = Grid([cells], [share * width for share in shares])
+    band.setStyle(_plain(("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 4)))
+    return [band]
+
+
+def _drawable(text: str) -> str:
+    return escape(_known(text))
+
+
+def _known(text: str) -> str:
+    """With a question mark for each character that the report's fonts do not have."""
+    known = pdfmetrics.getFont(BOLD).face.charToGlyph
+    return "".join(c if ord(c) in known else "?" for c in text)
 
 
 def _findings(content: Content, width: float) -> list[Flowable]:
@@ -529,9 +551,9 @@ class _SliceCell(Flowable):
 class _ReaderBox(Flowable):
     """Room for the reader's conclusion, name, signature and date."""
 
-    def __init__(self, width: float, height: float):
+    def __init__(self, width: float, height: float, note: str):
         super().__init__()
-        self.width, self.height = width, height
+        self.width, self.height, self.note = width, height, note
 
     def wrap(self, *available):
         return self.width, self.height
@@ -546,9 +568,7 @@ class _ReaderBox(Flowable):
         canvas.drawString(6, top - 11, "Reader's conclusion")
         canvas.setFillColor(HexColor(SOFT))
         canvas.setFont(FONT, 6.8)
-        canvas.drawRightString(
-            self.width - 6, top - 10.5, "Fill in by hand, and add the patient's identity: this report names no patient."
-        )
+        canvas.drawRightString(self.width - 6, top - 10.5, self.note)
         line = 9 * mm
         canvas.line(0, line, self.width, line)
         for share, word in ((0.0, "Name"), (0.36, "Signature"), (0.78, "Date")):
@@ -606,6 +626,8 @@ class _ReportCanvas(Canvas):
         self.drawRightString(width - _MARGIN, 6.4 * mm, f"Page {number} of {count}")
         if number > 1:
             self.drawString(_MARGIN, height - 10 * mm, self._content.title)
+            if self._content.patient:
+                self.drawRightString(width - _MARGIN, height - 10 * mm, _known(self._content.patient_line)[:90])
             self.line(_MARGIN, height - 11.5 * mm, width - _MARGIN, height - 11.5 * mm)
 
 

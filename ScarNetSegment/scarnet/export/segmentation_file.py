@@ -119,7 +119,7 @@ def read_segmentation_file(
     if path.name.lower().endswith(".seg.nrrd"):
         stored, geometry = _read_seg_nrrd(path)
     elif dicom:
-        from scarnet.export.dicom_read import read_dicom_segmentation
+        from scarnet.export.dicom.read import read_dicom_segmentation
 
         stored, geometry, notes = read_dicom_segmentation(path, series)
     else:

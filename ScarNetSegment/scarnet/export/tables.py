@@ -6,7 +6,7 @@ empty. `COLUMNS` says what each holds; Resources/columns.md, written from it by 
 
 import csv
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from scarnet.files import replacing
@@ -90,6 +90,16 @@ COLUMNS: dict[str, dict[str, str]] = {
         "definition": "What the method is.",
     },
 }
+#: First in report.csv, only where the report names its patient (`--identified`).
+PATIENT_COLUMNS = {
+    "patient_name": "Family name, given names; only with --identified, as the other columns about the patient.",
+    "patient_id": "As the images say.",
+    "birth_date": "YYYY-MM-DD.",
+    "study_date": "YYYY-MM-DD.",
+    "accession_number": "Of the study.",
+}
+#: What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,15 @@ def patient_row(report: ScarReport) -> dict:
         "model_sha256": model.get("sha256", ""),
         "software_version": report.provenance["software"]["version"],
     }
-    return {name: values.pop(name, None) for name in COLUMNS["report.csv"]} | values
+    named = {}
+    if report.patient is not None:
+        named = dict(zip(PATIENT_COLUMNS, map(_no_formula, astuple(report.patient)), strict=True))
+    return named | {name: values.pop(name, None) for name in COLUMNS["report.csv"]} | values
+
+
+def _no_formula(text: str) -> str:
+    """Text from a header, which a spreadsheet must not compute: an apostrophe before what looks like a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def slice_rows(report: ScarReport) -> list[dict]:

@@ -18,6 +18,7 @@ from scarnet.quantification.transmurality import RAYS, WallRays
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries, Reconstruction
 from scarnet.series.geometry import LENGTH_DECIMALS
+from scarnet.series.patient import Patient
 
 #: Slices whose doubt is above this are named for review: on EMIDEC fold 0 the worst eighth, with three times the error of
 #: the rest (`scarnet evaluate`, entry "doubt").
@@ -58,11 +59,12 @@ def quantify(
     segmentation: ScarSegmentation | None = None,
     provenance: dict[str, Any] | None = None,
     notes: tuple[str, ...] = (),
+    patient: Patient | None = None,
 ) -> ScarReport:
     """Measure `labels` (uint8 `[slice, row, column]`, values of `Label`) on the grid of `series`.
 
     `segmentation`: the run that gave the labels, for doubt and model; `provenance`: more facts to record; `notes`:
-    warnings from wherever the labels were read. Pixels are counted as whole numbers before anything is multiplied, so
+    warnings from wherever the labels were read; `patient`: whom the report names, nobody unless given. Pixels are counted as whole numbers before anything is multiplied, so
     that the same labels give the same digits from any source. Raises InputError without myocardium or on another grid.
     """
     if labels.shape != series.image.shape:
@@ -112,6 +114,7 @@ def quantify(
         quality=_quality(series, labels, slices, segmentation, (*notes, *regions.warnings)),
         rules=_rules(series, density, parameters.remote_lps_mm) | interval_rule,
         provenance=_provenance(series, parameters, segmentation) | {"regions": regions.provenance} | (provenance or {}),
+        patient=patient,
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scarnet.series.patient import Patient
+
 SCHEMA = "scarnet-report/1"
 
 
@@ -128,6 +130,7 @@ class ScarReport:
     quality: Quality = Quality()
     rules: dict[str, str] = field(default_factory=dict)  # how the numbers are defined
     provenance: dict[str, Any] = field(default_factory=dict)
+    patient: Patient | None = None  # whose images, where a user asked for it; else nobody is named
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -7,7 +7,7 @@ from scarnet.errors import InputError
 from scarnet.series.checks import check_geometry, check_pixels, content_sha256
 from scarnet.series.geometry import SLICE_SPACING_RTOL, StackGeometry
 from scarnet.series.header import ImageHeader
-from scarnet.series.lge import LgeSeries, SeriesSource
+from scarnet.series.lge import LgeSeries, SeriesSource, SlicePicture
 from scarnet.series.pixels import read_pixels
 from scarnet.series.quiet import quiet
 from scarnet.series.reconstruction import decide
@@ -116,13 +116,12 @@ def _sideways_mm(geometry: StackGeometry) -> np.ndarray:
 
 
 def identity(slices: tuple[ImageHeader, ...], dataset: pydicom.Dataset) -> dict:
-    """Which images these are, as SeriesSource keeps it. Files are named where there is one for each slice."""
-    single = all(s.member.path is not None and s.frames == 1 for s in slices)
+    """Which images these are, as SeriesSource keeps it."""
     with quiet():
         facts = {k: _plain(dataset[k].value) for k in ACQUISITION_KEYWORDS if dataset.get(k) not in (None, "")}
     return {
         "kind": "dicom",
-        "slice_files": tuple(str(s.member.path) for s in slices) if single else (),
+        "pictures": tuple(SlicePicture(*s.member.place, frame=s.frame if s.frames > 1 else None) for s in slices),
         "sop_instance_uids": tuple(s.sop_instance_uid for s in slices),
         "study_instance_uid": slices[0].study_uid,
         "series_instance_uids": tuple(dict.fromkeys(s.series_uid for s in slices)),

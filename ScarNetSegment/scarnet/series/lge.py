@@ -17,10 +17,23 @@ class Reconstruction(str, Enum):
 
 
 @dataclass(frozen=True)
+class SlicePicture:
+    """Where the picture of one slice lies: for opening it again on this computer, never for a report.
+
+    `file`: the DICOM file, or the archive that holds it as `member`; `frame`: which of its frames, from 0, and None where
+    it has but one.
+    """
+
+    file: str
+    member: str = ""
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
 class SeriesSource:
     """Where a stack came from, without patient data. DICOM fields are empty for other formats.
 
-    `slice_files[k]` is the file that holds slice k; `sop_instance_uids[k]` its UID. `content_sha256` is taken over the
+    `pictures[k]` is where slice k lies; `sop_instance_uids[k]` the UID of its object. `content_sha256` is taken over the
     pixel values and the geometry, so that the same images in another file format or folder have the same identity.
     """
 
@@ -28,13 +41,20 @@ class SeriesSource:
     name: str = (
         ""  # file or folder name as given, for messages on this computer; never written to reports of DICOM input
     )
-    slice_files: tuple[str, ...] = ()
+    pictures: tuple[SlicePicture, ...] = field(default=(), repr=False)
     sop_instance_uids: tuple[str, ...] = ()
     study_instance_uid: str = ""
     series_instance_uids: tuple[str, ...] = ()
     frame_of_reference_uid: str = ""
     content_sha256: str = ""
     acquisition: dict = field(default_factory=dict)  # non-identifying facts: manufacturer, field strength, TI, ...
+
+    @property
+    def slice_files(self) -> tuple[str, ...]:
+        """The file of every slice, where each has one of its own; empty otherwise."""
+        if any(picture.member or picture.frame is not None for picture in self.pictures):
+            return ()
+        return tuple(picture.file for picture in self.pictures)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,13 @@ class Member:
     archive: zipfile.ZipFile | None = None
     name_in_archive: str = ""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The file, or the archive and the name in it."""
+        if self.archive is None:
+            return str(self.path), ""
+        return str(self.archive.filename), self.name_in_archive
+
     def open_header(self) -> io.BufferedIOBase:
         """A seekable binary stream for reading a header; reading more, or for longer, than the limits raises TooLarge."""
         if self.archive is not None:

@@ -14,10 +14,19 @@ import pydicom
 
 import scarnet
 from scarnet.errors import UsageError
-from scarnet.export import dicom_codes as codes
-from scarnet.export.dicom_codes import concept
-from scarnet.export.dicom_segmentation import DEVICE_SERIAL_NUMBER, MANUFACTURER, MODEL_NAME
-from scarnet.export.dicom_source import CHARACTER_SET, functional_group, quiet, require_highdicom, source_images
+from scarnet.export.dicom import codes
+from scarnet.export.dicom.codes import concept
+from scarnet.export.dicom.source import (
+    CHARACTER_SET,
+    MANUFACTURER,
+    MODEL_NAME,
+    SourceImages,
+    functional_group,
+    new_object,
+    quiet,
+    require_highdicom,
+    source_images,
+)
 from scarnet.files import replacing
 from scarnet.quantification import ScarReport
 from scarnet.quantification.report import SegmentMeasures
@@ -57,7 +66,7 @@ def dicom_report(
     """What `write_dicom_report` writes: complete as far as it goes, preliminary and unverified, since nobody has signed it."""
     hd = require_highdicom()
     images = source_images(series)
-    if segmentation is not None and str(segmentation.StudyInstanceUID) != str(images[0].StudyInstanceUID):
+    if segmentation is not None and str(segmentation.StudyInstanceUID) != str(images.objects[0].StudyInstanceUID):
         raise UsageError("The SEG belongs to another study than the images; give the SEG that was made from them.")
     with quiet():
         content = hd.sr.MeasurementReport(
@@ -65,32 +74,29 @@ def dicom_report(
             procedure_reported=concept(codes.CARDIAC_MRI),
             imaging_measurements=_groups(hd, report, images, segmentation, origins or {}),
             title=concept(codes.REPORT_TITLE),
-            # An image library (TID 1600) states the thickness of each slice; images that state none are listed as evidence.
-            referenced_images=images if all(image.get("SliceThickness") for image in images) else None,
+            referenced_images=_image_library(images),
         )
         items = content[0].ContentSequence
         start = next(k for k, item in enumerate(items) if item.RelationshipType == "CONTAINS")
         items.insert(start, _text(hd, codes.COMMENT, scarnet.RESEARCH_USE))  # before any number
         items.extend(_text(hd, code, text) for code, text in _sentences(report))
         document = hd.sr.Comprehensive3DSR(
-            evidence=[*images, *([] if segmentation is None else [segmentation])],
+            evidence=[*images.objects, *([] if segmentation is None else [segmentation])],
             content=content,
-            series_instance_uid=hd.UID(),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MODEL_NAME,
-            software_versions=scarnet.__version__,
-            device_serial_number=DEVICE_SERIAL_NUMBER,
-            series_description="ScarNet measurements, research use only",
             is_complete=True,
             is_final=False,
             is_verified=False,
-            coding_schemes=codes.coding_schemes(),
+            **new_object(hd, SERIES_NUMBER, "ScarNet measurements"),
         )
         document.SpecificCharacterSet = CHARACTER_SET
         return document
+
+
+def _image_library(images: SourceImages) -> list[pydicom.Dataset] | None:
+    """What TID 1600 lists, with the thickness of each slice: single-frame images that state theirs. Others are evidence alone."""
+    if images.multiframe or not all(image.get("SliceThickness") for image in images.objects):
+        return None
+    return list(images.objects)
 
 
 def _observer(hd):
@@ -125,7 +131,7 @@ def _sentences(report: ScarReport) -> list[tuple[Code, str]]:
     return lines
 
 
-def _groups(hd, report: ScarReport, images, segmentation, origins: Mapping[str, SegmentOrigin]) -> list:
+def _groups(hd, report: ScarReport, images: SourceImages, segmentation, origins: Mapping[str, SegmentOrigin]) -> list:
     builder = _GroupBuilder(hd, report, images, segmentation, origins)
     groups = [builder.structure(segment.segment_id) for segment in SEGMENTS]
     groups += [builder.aha_segment(s) for s in report.aha17 if s.myocardium_volume_ml is not None]
@@ -136,16 +142,19 @@ def _groups(hd, report: ScarReport, images, segmentation, origins: Mapping[str, 
     return groups
 
 
-def _images_of(segmentation: pydicom.Dataset, number: int) -> list[pydicom.Dataset]:
-    """References to the images that the frames of a segment were drawn on, as our SEG states them for each frame."""
+def _images_of(segmentation: pydicom.Dataset, number: int) -> dict[tuple[str, str], list[int]]:
+    """Class and UID of the images that the frames of a segment were drawn on, as our SEG states them for each frame, and
+    their frames, none of single-frame ones."""
     shared = segmentation.SharedFunctionalGroupsSequence[0]
-    found = {}
+    found: dict[tuple[str, str], list[int]] = {}
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
         group = functional_group(frame, shared, "SegmentIdentificationSequence")
         if int(group[0].ReferencedSegmentNumber) == number:
             for image in frame.DerivationImageSequence[0].SourceImageSequence:
-                found[str(image.ReferencedSOPInstanceUID)] = image
-    return list(found.values())
+                frames = found.setdefault((str(image.ReferencedSOPClassUID), str(image.ReferencedSOPInstanceUID)), [])
+                if "ReferencedFrameNumber" in image:
+                    frames.append(int(image.ReferencedFrameNumber))
+    return found
 
 
 class _GroupBuilder:
@@ -181,8 +190,10 @@ class _GroupBuilder:
             return self.hd.sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=self.hd.sr.TrackingIdentifier(self.hd.UID(), segment.name),
                 source_images=[
-                    self.hd.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
-                    for image in self.images
+                    self.hd.sr.SourceImageForMeasurementGroup(
+                        image.SOPClassUID, image.SOPInstanceUID, self.images.frames_of(number)
+                    )
+                    for number, image in enumerate(self.images.objects)
                 ],
                 **common,
             )
@@ -194,8 +205,8 @@ class _GroupBuilder:
                 self.segmentation.SOPInstanceUID,
                 segment_number=number,
                 source_images=[
-                    self.hd.sr.SourceImageForSegmentation(image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID)
-                    for image in _images_of(self.segmentation, number)
+                    self.hd.sr.SourceImageForSegmentation(*image, frames or None)
+                    for image, frames in _images_of(self.segmentation, number).items()
                 ],
             ),
             **common,

@@ -9,19 +9,23 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-import scarnet
 from scarnet.errors import InputError
-from scarnet.export.dicom_codes import ARTIFICIAL_INTELLIGENCE, coding_schemes, concept
-from scarnet.export.dicom_source import CHARACTER_SET, quiet, require_highdicom, source_images
+from scarnet.export.dicom.codes import ARTIFICIAL_INTELLIGENCE, concept
+from scarnet.export.dicom.source import (
+    CHARACTER_SET,
+    MANUFACTURER,
+    SourceImages,
+    new_object,
+    quiet,
+    require_highdicom,
+    source_images,
+)
 from scarnet.files import replacing
 from scarnet.segments import SEGMENTS, SegmentOrigin, origin_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Series number of what is derived here: out of the way of scanners, which count from 1.
 SERIES_NUMBER = 9701
-MANUFACTURER, MODEL_NAME = "SlicerScarNet", "ScarNet"
-#: Type 1 in the Enhanced General Equipment Module (PS3.3 C.7.5.2): software has no serial number.
-DEVICE_SERIAL_NUMBER = "none"
 
 
 def write_dicom_segmentation(
@@ -75,26 +79,18 @@ def dicom_segmentation(
         for number, segment in enumerate(present, start=1)
     ]
     geometry = series.geometry
-    thickness_mm = float(images[0].get("SliceThickness") or np.median(geometry.slice_weights_mm))
-    for image in images:
-        image.SliceThickness = image.get("SliceThickness") or thickness_mm  # highdicom asks for it
+    first = images.picture(0)
+    thickness_mm = float(first.get("SliceThickness") or np.median(geometry.slice_weights_mm))
+    first.SliceThickness = thickness_mm  # highdicom asks for it
     with quiet():
         segmentation = hd.seg.Segmentation(
-            # highdicom takes one series for its source. Where every slice is a series of its own (common in LGE) the first
-            # image stands for the stack and the others are named with it; each frame's own image is set below.
-            source_images=images[:1],
-            further_source_images=images[1:] or None,
+            # highdicom takes for its source one series, or one multi-frame object whose frames share an orientation to the
+            # last digit. Where every slice is a series of its own (common in LGE), or each frame states its own plane, that
+            # fails: the first picture stands for the stack, and every frame's own image is set below.
+            source_images=[first],
             pixel_array=np.stack([segment.mask(labels) for segment in present], axis=-1).astype(np.uint8),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=descriptions,
-            series_instance_uid=hd.UID(),
-            series_number=SERIES_NUMBER,
-            sop_instance_uid=hd.UID(),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MODEL_NAME,
-            software_versions=scarnet.__version__,
-            device_serial_number=DEVICE_SERIAL_NUMBER,
             content_label="SCARNET",
             content_description="LV myocardium and scar on LGE, research use only",
             pixel_measures=_pixel_measures(hd, geometry, thickness_mm),
@@ -107,8 +103,7 @@ def dicom_segmentation(
                 for origin in geometry.slice_origins_mm
             ],
             omit_empty_frames=True,
-            series_description="ScarNet segmentation, research use only",
-            coding_schemes=coding_schemes(),
+            **new_object(hd, SERIES_NUMBER, "ScarNet segmentation"),
         )
     segmentation.SpecificCharacterSet = CHARACTER_SET
     if "ContentCreatorName" not in segmentation:
@@ -128,19 +123,18 @@ def _pixel_measures(hd, geometry: StackGeometry, thickness_mm: float):
     )
 
 
-def _refer_frames_to_images(
-    segmentation: pydicom.Dataset, geometry: StackGeometry, images: list[pydicom.Dataset]
-) -> None:
-    """Each frame's own source image (PS3.3 C.7.6.16.2.6 Derivation Image), and all of them under their series.
+def _refer_frames_to_images(segmentation: pydicom.Dataset, geometry: StackGeometry, images: SourceImages) -> None:
+    """Each frame's own source image (PS3.3 C.7.6.16.2.6 Derivation Image), and all of them, alone and under their series.
 
     Frames are matched to slices by position, so that it holds for one series and for many.
     """
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
         position = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
         nearest = int(np.linalg.norm(geometry.slice_origins_mm - position, axis=1).argmin())
-        frame.DerivationImageSequence = [_derivation(images[nearest])]
+        frame.DerivationImageSequence = [_derivation(images.object_of(nearest), images.frames[nearest])]
+    segmentation.SourceImageSequence = [_reference(image) for image in images.objects]
     by_series: dict[str, list[pydicom.Dataset]] = {}
-    for image in images:
+    for image in images.objects:
         by_series.setdefault(str(image.SeriesInstanceUID), []).append(image)
     segmentation.ReferencedSeriesSequence = [
         _item(SeriesInstanceUID=uid, ReferencedInstanceSequence=[_reference(image) for image in members])
@@ -148,8 +142,10 @@ def _refer_frames_to_images(
     ]
 
 
-def _derivation(image: pydicom.Dataset) -> pydicom.Dataset:
+def _derivation(image: pydicom.Dataset, frame: int | None) -> pydicom.Dataset:
     source = _reference(image)
+    if frame is not None:
+        source.ReferencedFrameNumber = frame
     source.PurposeOfReferenceCodeSequence = [concept(("DCM", "121322", "Source image for image processing operation"))]
     source.SpatialLocationsPreserved = "YES"
     return _item(SourceImageSequence=[source], DerivationCodeSequence=[concept(("DCM", "113076", "Segmentation"))])

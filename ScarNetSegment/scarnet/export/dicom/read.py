@@ -7,7 +7,7 @@ import pydicom
 from pydicom.sr.coding import Code as DicomCode
 
 from scarnet.errors import InputError
-from scarnet.export.dicom_source import functional_group, quiet, require_highdicom
+from scarnet.export.dicom.source import functional_group, quiet, require_highdicom
 from scarnet.export.regrid import SAME_POINT_MM
 from scarnet.export.stored import StoredSegment
 from scarnet.segments import SEGMENTS, match_codes, stated_origin

@@ -1,0 +1,5 @@
+"""`python -m scarnet.cli` is the `scarnet` command."""
+
+from scarnet.cli import main
+
+main()

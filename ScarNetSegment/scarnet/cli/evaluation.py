@@ -1,0 +1,122 @@
+"""Judging models, methods and speed: `scarnet evaluate`, `scarnet evaluate-methods` and `scarnet benchmark`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from scarnet.cli.options import Device, Flips, Folds, Model, Output, fold_numbers
+from scarnet.errors import UsageError
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder of labelled patients, as for train.")],
+    output: Output,
+    model: Model = "default",
+    folds: Folds = None,
+    device: Device = "auto",
+    flips: Flips = None,
+    stress: Annotated[
+        bool,
+        typer.Option("--stress", help="Also change the patients as other scanners and archives would: stress.csv."),
+    ] = False,
+) -> None:
+    """Segment labelled patients that the model was not trained on and compare with the experts."""
+    from scarnet.evaluation.evaluate import evaluate_model, evaluate_stressed, summarise, summarise_doubt
+    from scarnet.export.outputs import check_writable
+    from scarnet.export.tables import write_csv
+    from scarnet.files import replacing
+
+    check_writable(output)
+
+    def show(row: dict) -> None:
+        typer.echo(
+            f"{row['case']:12s} myocardium {row['myocardium_dice']:.3f}  scar {row['scar_dice']:.3f}  {row['error']}"
+        )
+
+    evaluation = evaluate_model(
+        data, model=model, folds=fold_numbers(folds), device=device, test_time_flips=flips, on_case=show
+    )
+    summary = summarise(evaluation.cases) | {"doubt": summarise_doubt(evaluation.slices)}
+    write_csv(output / "cases.csv", evaluation.cases)
+    write_csv(output / "slices.csv", evaluation.slices)
+    with replacing(output / "summary.json") as part:
+        part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(summary, indent=2))
+    if stress:
+        rows = evaluate_stressed(data, model=model, folds=fold_numbers(folds), device=device, on_change=typer.echo)
+        write_csv(output / "stress.csv", rows)
+
+
+def evaluate_methods(
+    output: Output,
+    data: Annotated[
+        Optional[Path], typer.Argument(help="Folder of labelled patients, as for train; without: the simulated heart.")
+    ] = None,
+    folds: Folds = None,
+) -> None:
+    """Compare intensity methods (n-SD, FWHM, Otsu, ...) with experts' infarcts, or with a simulated one over noise."""
+    from scarnet.evaluation import methods
+    from scarnet.export.outputs import check_writable
+    from scarnet.export.tables import write_csv
+    from scarnet.files import replacing
+
+    check_writable(output)
+    if data is None:
+        rows = list(methods.contrast_curve())
+        write_csv(output / "contrast.csv", rows)
+        try:
+            with replacing(output / "contrast.svg") as part:
+                methods.draw_contrast_curve(rows, part)
+        except ImportError:
+            raise UsageError(
+                "contrast.csv is written; its figure needs one more package: pip install matplotlib."
+            ) from None
+        typer.echo(f"Written to {output}: contrast.csv, contrast.svg")
+        return
+    rows = methods.evaluate_methods(data, folds=fold_numbers(folds))
+    summary = methods.summarise_methods(rows)
+    write_csv(output / "cases.csv", rows)
+    write_csv(output / "methods.csv", summary)
+    with replacing(output / "methods.md") as part:
+        part.write_text(methods.as_markdown(summary), encoding="utf-8")
+    typer.echo(methods.as_markdown(summary))
+
+
+def benchmark(
+    input: Annotated[
+        Optional[Path], typer.Argument(help="An LGE series. Default: the shipped sample, a simulated heart.")
+    ] = None,
+    output: Output = Path("scarnet-benchmark"),
+    model: Model = "default",
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 5,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Time other runtimes and networks too, where installed.")
+    ] = True,
+    growth: Annotated[
+        bool, typer.Option("--growth/--no-growth", help="Time stacks of more slices and finer pixels.")
+    ] = True,
+    many: Annotated[
+        bool, typer.Option("--cohort/--no-cohort", help="Time scarnet cohort with one process and with all.")
+    ] = True,
+) -> None:
+    """Time the main job step by step on this computer, first and warm, beside what else is installed."""
+    from scarnet.evaluation.benchmark import benchmark as run
+    from scarnet.evaluation.benchmark_report import markdown, write_benchmark
+    from scarnet.export.outputs import check_writable
+    from scarnet.resources import shipped
+
+    check_writable(output)
+    result = run(
+        input or shipped("SampleData/LGEShortAxis"),
+        model=model,
+        repeats=repeats,
+        peers=peers,
+        growth=growth,
+        cohort=many,
+        on_step=lambda text: typer.echo(f"{text} …", err=True),
+    )
+    written = write_benchmark(output, result)
+    typer.echo(markdown(result))
+    typer.echo(f"Written to {output}: {', '.join(path.name for path in written)}")

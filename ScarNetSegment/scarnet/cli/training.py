@@ -1,0 +1,125 @@
+"""Making models: `scarnet train` and `scarnet cross-validate`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from scarnet.cli.options import Accelerator, Citation, Folds, Licence, ModelVersion, Output, Precision, fold_numbers
+from scarnet.errors import UsageError
+
+
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="Folder of NAME_image.nii.gz, NAME_labels.nii.gz and perhaps cases.csv.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
+    preset: Annotated[
+        str, typer.Option(help="compact, paper, tiny, or finder for the network that finds the LV.")
+    ] = "compact",
+    folds: Folds = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 32,
+    samples_per_epoch: Annotated[int, typer.Option(min=16)] = 2000,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
+    loss: Annotated[str, typer.Option(help="regions, or paper for the paper's loss.")] = "regions",
+    encoder: Annotated[
+        Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")
+    ] = None,
+    cine: Annotated[Optional[Path], typer.Option(help="Folder of cine anatomy: further hearts.")] = None,
+    start: Annotated[Optional[str], typer.Option(help="A model of the same preset to go on from.")] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Also draw infarcts into hearts.")] = False,
+    seed: int = 1,
+    name: Annotated[Optional[str], typer.Option(help="Name on the card; default: the folder's.")] = None,
+    model_version: ModelVersion = "1",
+    licence: Licence = "",
+    citation: Citation = "",
+    precision: Precision = "32-true",
+    accelerator: Accelerator = "auto",
+    devices: Annotated[str, typer.Option(help="auto, or how many.")] = "auto",
+) -> None:
+    """Train a model. Run the same command again after an interruption: it goes on where it was."""
+    from scarnet.export.outputs import check_writable
+
+    check_writable(output)
+    try:
+        from scarnet.training.loop import RunParameters
+        from scarnet.training.train import train_finder, train_scarnet
+    except ImportError as error:
+        raise _packages_missing(error) from None
+    run_parameters = RunParameters(
+        epochs=epochs,
+        samples_per_epoch=samples_per_epoch,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        precision=precision,
+        accelerator=accelerator,
+        devices=devices if devices == "auto" else int(devices),
+    )
+    common = dict(name=name or output.name, folds=fold_numbers(folds), run_parameters=run_parameters, licence=licence)
+    common |= dict(version=model_version, citation=citation)
+    if preset == "finder":
+        folder = train_finder(data, output, cine=cine, **common)
+    else:
+        folder = train_scarnet(
+            data,
+            output,
+            preset_name=preset,
+            loss=loss,
+            encoder=encoder,
+            start=start,
+            cine=cine,
+            synthetic=synthetic,
+            **common,
+        )
+    typer.echo(f"Model written to {folder}")
+
+
+def cross_validate(
+    data: Annotated[Path, typer.Argument(help="Folder of labelled patients with cases.csv, as for train.")],
+    output: Output,
+    cine: Annotated[Path, typer.Option(help="Folder of cine anatomy that the networks start from.")],
+    final: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Also train models of all patients, into folders NAME and lv-finder in here, with these figures."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the final model.")] = "compact-emidec",
+    model_version: ModelVersion = "3",
+    licence: Licence = "",
+    citation: Citation = "",
+    remarks: Annotated[str, typer.Option(help="What else its card should say of the figures.")] = "",
+    accelerator: Accelerator = "auto",
+    precision: Precision = None,
+) -> None:
+    """Judge the recipe of the shipped model on every patient by a model that has not seen it, and make that model.
+
+    What is there already in the output folder is not made again: after an interruption, or with --final added, run the same command again.
+    """
+    from scarnet.export.outputs import check_writable
+
+    check_writable(output)
+    try:
+        from scarnet.evaluation import cross_validation as cv
+        from scarnet.training.recipe import Recipe, Workshop
+    except ImportError as error:
+        raise _packages_missing(error) from None
+    workshop = Workshop(
+        Recipe().on(accelerator, precision), data, cine, output / "models", licence=licence, citation=citation
+    )
+    predictions = cv.predict_all_folds(workshop, output / "predictions", on_step=typer.echo)
+    cases, slices, chosen = cv.judge(predictions)
+    summary = cv.write_results(output, cases, slices, chosen)
+    typer.echo(json.dumps(summary, indent=2))
+    if final is not None:
+        finder = workshop.finder(None, final / "lv-finder", version=model_version)
+        folder = workshop.segmenter(None, final / name, name=name, version=model_version)
+        cv.finish_card(folder, summary, remarks=remarks)
+        typer.echo(f"Models written to {folder} and {finder}")
+
+
+def _packages_missing(error: ImportError) -> UsageError:
+    return UsageError(f"Training needs more packages ({error.name} is missing): pip install slicer-scarnet[training].")
