@@ -23,6 +23,7 @@ from trame_slicer.segmentation.segment_modifier import ModificationMode
 from scarnet.app.history import History
 from scarnet.app.mosaic import Mosaic, mosaic
 from scarnet.errors import InputError
+from scarnet.export.overlays import heart_box
 from scarnet.panel import PanelParameters, Presenter
 from scarnet.scene.correction import apply_editing_rules, mark_dark_cores
 from scarnet.scene.dicom_volume import dicom_volume
@@ -131,6 +132,25 @@ class Workbench:
         self._view.fit_view_to_content()
         self.go_to_slice(self.slice_count // 2)
 
+    def zoom_to_heart(self) -> None:
+        """What is labelled fills the view; the slice stays."""
+        masks = self.presenter.masks
+        labels = labels_from_masks(masks) if masks else None
+        if self._view is None or self._series is None or labels is None or not labels.any():
+            return
+        geometry, index = self._series.geometry, self.slice_index
+        rows, columns = heart_box(labels, geometry)
+        middle = np.array([index, (rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2])
+        x, y, z = geometry.index_to_lps(middle)
+        spacing = geometry.pixel_spacing_mm
+        side_mm = max((rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1])
+        node = self._view.get_view_node()
+        node.JumpSliceByCentering(-float(x), -float(y), float(z))
+        width, height, depth = node.GetFieldOfView()
+        scale = side_mm / min(width, height)
+        node.SetFieldOfView(width * scale, height * scale, depth)
+        self._view.schedule_render()
+
     @property
     def series(self) -> LgeSeries | None:
         """What is open, as the engine sees it."""
@@ -223,6 +243,7 @@ class Workbench:
             {
                 "id": s.segment_id,
                 "name": s.name,
+                "short": {"LVMyocardium": "Muscle", "LVBloodPool": "Blood"}.get(s.segment_id, s.segment_id),
                 "color": "#" + "".join(f"{round(255 * c):02x}" for c in s.color),
             }
             for s in SEGMENTS
@@ -332,6 +353,7 @@ class Workbench:
             self.history.clear()
             self.app.segmentation_editor.set_active_segmentation(node, volume)
             self.set_tool("view")
+            self.zoom_to_heart()
             self.show_overlay(self.overlay_visible)
             low, high = self.window
             self.threshold = ((low + high) / 2, self.intensity_range[1])

@@ -12,6 +12,7 @@ import sys
 import typer
 
 import scarnet
+from scarnet.cli.browser import browser
 from scarnet.cli.cohorts import cohort
 from scarnet.cli.evaluation import benchmark, evaluate, evaluate_methods
 from scarnet.cli.models import models_app
@@ -42,6 +43,7 @@ COMMANDS = (
 )
 for _command in COMMANDS:
     app.command()(_command)
+app.command("app")(browser)
 app.add_typer(models_app, name="models")
 app.add_typer(series_app, name="series")
 
