@@ -157,7 +157,9 @@ class Door:
         if self._token and token is not None:
             if hmac.compare_digest(token.encode(), self._token.encode()):
                 return self._welcome(request)
-            return self._plain(403, "The token in the address is not the right one: use the address that scarnet app shows.")
+            return self._plain(
+                403, "The token in the address is not the right one: use the address that scarnet app shows."
+            )
         person = self._person(request)
         if person is None:
             if self._password:

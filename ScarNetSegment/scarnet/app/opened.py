@@ -83,5 +83,3 @@ def usable(opened: Opened) -> list[Choice]:
     """Those to offer: LGE short axes first, then what could be read all the same."""
     found = [choice for choice in opened.choices if choice.usable]
     return found or list(opened.choices)
-
-

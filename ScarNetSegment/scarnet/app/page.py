@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import scarnet
 from scarnet.app.opened import Opened, usable
 from scarnet.app.workbench import Workbench
 from scarnet.errors import ScarNetError
+from scarnet.pacs import Archive, lge_series
 from scarnet.resources import shipped
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -30,7 +32,13 @@ TOOLS = (
     ("paint", "Paint", "mdi-brush", "Paint the chosen structure, where it may be (P)", True),
     ("erase", "Erase", "mdi-eraser", "Erase the chosen structure; scar goes with the muscle (E)", True),
     ("draw", "Draw", "mdi-draw", "Draw around an area to add it (D)", True),
-    ("threshold", "Threshold", "mdi-chart-bell-curve", "The chosen structure from intensities, where it may be (T)", True),
+    (
+        "threshold",
+        "Threshold",
+        "mdi-chart-bell-curve",
+        "The chosen structure from intensities, where it may be (T)",
+        True,
+    ),
 )
 HELP = (
     ("↑ →  ↓ ←", "next, previous slice"),
@@ -48,13 +56,26 @@ _LAYOUTS = ("both", "slice", "mosaic")
 
 
 class Page:
-    """One visitor's page on `workbench`. `export(dicom, scene)` makes the zip that the visitor then fetches."""
+    """One visitor's page on `workbench`.
 
-    def __init__(self, server, workbench: Workbench, *, export: Callable[[bool, bool], None]):
+    `export(dicom, scene)` makes the zip that the visitor then fetches. `archive`: where studies come from and results go
+    to, if there is one; `folder(name)`: a new private folder.
+    """
+
+    def __init__(
+        self,
+        server,
+        workbench: Workbench,
+        *,
+        export: Callable[[bool, bool], None],
+        archive: Archive | None = None,
+        folder: Callable[[str], Path],
+    ):
         self.server, self.state, self.workbench = server, server.state, workbench
-        self._export = export
+        self._export, self._archive, self._folder = export, archive, folder
         self._opened: Opened | None = None
         self._name = ""
+        self._study_folder: Path | None = None  # of the study that was fetched last
         self._quiet = False  # while the state is brought up to date from the workbench: no change of the visitor's
         self.mosaic_jpeg = b""
         self._mosaic_key: tuple | None = None
@@ -102,7 +123,7 @@ class Page:
                 "export_version": 0,
                 "with_dicom": False,
                 "with_scene": False,
-                "archive_offered": False,
+                "archive_offered": self._archive is not None,
                 "archive_shown": False,
                 "archive_text": "",
                 "patient_id": "",
@@ -149,6 +170,9 @@ class Page:
             "click_mosaic": self._click_mosaic,
             "export": self.export,
             "key": self.key,
+            "find_studies": self.find_studies,
+            "load_study": self.load_study,
+            "store": self.store,
         }
         for name, action in actions.items():
             self.server.trigger(name)(self._guarded(action))
@@ -223,6 +247,54 @@ class Page:
             self._export(bool(self.state.with_dicom), bool(self.state.with_scene))
         with self.state:
             self.state.export_version += 1  # the page fetches it
+
+    async def find_studies(self) -> None:
+        """Studies of the patient whose ID was typed."""
+        with self.state:
+            self.state.update({"studies": [], "archive_text": ""})
+        with self._busy("Asking the archive"):
+            try:
+                rows = await asyncio.to_thread(self._archive.studies, str(self.state.patient_id))
+            except ScarNetError as error:
+                self.state.archive_text = str(error)
+                return
+        self.state.studies = [
+            {"uid": row.uid, "title": _study_title(row), "subtitle": row.description[:80]} for row in rows
+        ]
+        self.state.archive_text = "" if rows else "The archive has no study of this patient."
+
+    async def load_study(self, uid: str) -> None:
+        """The LGE series of a study that was listed, into the scene."""
+        if uid not in [study["uid"] for study in self.state.studies]:
+            return
+        folder = self._folder("study-")
+        try:
+            with self._busy("Fetching from the archive"):
+                series = lge_series(await asyncio.to_thread(self._archive.series, uid))
+                uids = [row.uid for row in series]
+                files = await asyncio.to_thread(self._archive.fetch, uid, uids, folder)
+            await self.open(files, "LGE")
+        except ScarNetError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.state.archive_text = str(error)
+            return
+        if self._study_folder is not None:
+            shutil.rmtree(self._study_folder, ignore_errors=True)
+        self._study_folder = folder
+        self.state.archive_shown = False
+
+    async def store(self) -> None:
+        """DICOM SEG and SR of what is shown, to the archive."""
+        folder = self._folder("store-")
+        try:
+            with self._busy("Sending to the archive"):
+                await asyncio.sleep(0.05)
+                written = self.workbench.export(folder, dicom=True, scene=False)
+                files = [written / name for name in ("segmentation.dcm", "report.dcm")]
+                count = await asyncio.to_thread(self._archive.store, files)
+            self.say("info", f"The archive took {count} objects: DICOM SEG and SR.")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def key(self, name: str) -> None:
         """What a key stands for."""
@@ -374,7 +446,10 @@ def _slice_row(row) -> dict:
     }
 
 
+def _study_title(row) -> str:
+    date = f"{row.date[:4]}-{row.date[4:6]}-{row.date[6:8]}" if len(row.date) == 8 else "no date"
+    return f"{date}, {'/'.join(row.modalities) or 'modality not stated'}"
+
+
 def _data_uri(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode() if svg else ""
-
-

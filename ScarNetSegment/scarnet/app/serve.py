@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scarnet.errors import ScarNetError, UsageError
+from scarnet.pacs import archive_at
 
 DEFAULT_PORT = 8765
 #: The password for another interface than 127.0.0.1, when it is not in a file.
@@ -20,9 +21,13 @@ SHORTEST_PASSWORD = 8
 
 def check_packages() -> None:
     """Raise ScarNetError, saying what to install, where the app's packages are not there."""
-    missing = [name for name in ("trame_slicer", "slicer", "aiohttp", "psutil") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("trame_slicer", "slicer", "aiohttp", "psutil") if importlib.util.find_spec(name) is None
+    ]
     if missing:
-        raise ScarNetError(f"The browser app needs more packages ({', '.join(missing)}): pip install 'slicer-scarnet[app]'.")
+        raise ScarNetError(
+            f"The browser app needs more packages ({', '.join(missing)}): pip install 'slicer-scarnet[app]'."
+        )
 
 
 def read_password(host: str, file: Path | None) -> str:
@@ -32,7 +37,9 @@ def read_password(host: str, file: Path | None) -> str:
         try:
             password = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The password file cannot be read ({type(error).__name__}); give a file with one line.") from error
+            raise UsageError(
+                f"The password file cannot be read ({type(error).__name__}); give a file with one line."
+            ) from error
     else:
         password = os.environ.get(PASSWORD_VARIABLE, "").strip()
     if not is_loopback(host) and not password:
@@ -93,6 +100,10 @@ def serve(
     if lge is not None and not local:
         raise UsageError("A series to open at once would be everybody's: give LGE only without --host.")
     password = read_password(host, password_file)
+    if archive is not None:
+        if not archive.startswith(("http://", "https://")):
+            raise UsageError("The page's archive speaks DICOMweb: give --archive http://host:8042/dicom-web.")
+        archive_at(archive)
     environment = check_graphics()
     limits = Limits(visitors, memory_mb, idle_minutes, UploadLimits(megabytes=upload_mb))
     job = {"open": None if lge is None else str(Path(lge).resolve()), "archive": archive}

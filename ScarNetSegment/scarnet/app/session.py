@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from scarnet.app.uploads import CHUNK_BYTES, Upload, UploadLimits
 from scarnet.errors import InputError, ScarNetError
+from scarnet.pacs import archive_at
 
 #: The header by which the door shows that it is the door.
 KEY_HEADER = "X-ScarNet-Key"
@@ -45,7 +47,13 @@ class Session:
         self.server = get_server("scarnet", client_type="vue3")
         self.workbench = Workbench(on_change=lambda: self.page and self.page.show())
         self.page: Page | None = None
-        self.page = Page(self.server, self.workbench, export=self._export)
+        self.page = Page(
+            self.server,
+            self.workbench,
+            export=self._export,
+            archive=archive_at(job["archive"]) if job.get("archive") else None,
+            folder=lambda prefix: Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder)),
+        )
         self.server.controller.on_server_bind.add(self._add_routes)
         self.server.controller.on_server_ready.add(self._ready)
 

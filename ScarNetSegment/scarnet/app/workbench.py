@@ -91,7 +91,9 @@ class Workbench:
 
     def attach_view(self, view) -> None:
         """The slice view on which the stack is shown and corrected."""
-        view.render_window().SetMultiSamples(0)  # eight samples a pixel take three times as long without a graphics card
+        view.render_window().SetMultiSamples(
+            0
+        )  # eight samples a pixel take three times as long without a graphics card
         self._view = view
 
     def show(self, series: LgeSeries, name: str, *, files: dict[str, str] | None = None) -> None:

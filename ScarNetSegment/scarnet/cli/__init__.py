@@ -12,6 +12,7 @@ import sys
 import typer
 
 import scarnet
+from scarnet.cli.archive import pacs_app
 from scarnet.cli.browser import browser
 from scarnet.cli.cohorts import cohort
 from scarnet.cli.evaluation import benchmark, evaluate, evaluate_methods
@@ -46,6 +47,7 @@ for _command in COMMANDS:
 app.command("app")(browser)
 app.add_typer(models_app, name="models")
 app.add_typer(series_app, name="series")
+app.add_typer(pacs_app, name="pacs")
 
 
 def main() -> None:

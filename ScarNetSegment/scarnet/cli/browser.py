@@ -10,7 +10,9 @@ def browser(
     lge: Annotated[
         Optional[Path], typer.Argument(help="A DICOM folder or file, .nii(.gz), .nrrd or .mha to open at once.")
     ] = None,
-    port: Annotated[Optional[int], typer.Option(help="Of the page; 8765, or a free one, unless given.", max=65535)] = None,
+    port: Annotated[
+        Optional[int], typer.Option(help="Of the page; 8765, or a free one, unless given.", max=65535)
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Another than 127.0.0.1 lets other computers in, with a password.")
     ] = "127.0.0.1",
@@ -18,7 +20,8 @@ def browser(
         Optional[Path], typer.Option(help="File with the password to ask for; or set SCARNET_APP_PASSWORD.")
     ] = None,
     archive: Annotated[
-        Optional[str], typer.Option(help="DICOMweb address of the hospital's archive, such as http://pacs:8042/dicom-web.")
+        Optional[str],
+        typer.Option(help="DICOMweb address of the hospital's archive, such as http://pacs:8042/dicom-web."),
     ] = None,
     visitors: Annotated[int, typer.Option(help="People at once; each has a process of their own.", min=1)] = 4,
     memory_mb: Annotated[int, typer.Option(help="Of one person's processes; more ends the session.", min=500)] = 4000,
