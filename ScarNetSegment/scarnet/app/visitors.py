@@ -72,12 +72,14 @@ class Visitors:
         self._all: list[Visitor] = []
         self._tasks: set[asyncio.Task] = set()
         self._watching: asyncio.Task | None = None
+        self._stopping = False
 
     def start(self) -> None:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
         self._keep_one_ready()
 
     async def stop(self) -> None:
+        self._stopping = True
         if self._watching is not None:
             self._watching.cancel()
         await asyncio.gather(*(self.end(visitor, "The server was stopped.") for visitor in list(self._all)))
@@ -117,7 +119,7 @@ class Visitors:
         visitor.started.set()
 
     def _keep_one_ready(self) -> None:
-        if len(self._all) < self._limits.visitors and all(visitor.taken for visitor in self._all):
+        if not self._stopping and len(self._all) < self._limits.visitors and all(visitor.taken for visitor in self._all):
             self._new()
 
     def _new(self) -> Visitor:
@@ -143,6 +145,9 @@ class Visitors:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
+            if visitor.ended:  # before it began
+                process.kill()
+                return
             job = {
                 **self._job,
                 "key": visitor.key,

@@ -19,8 +19,10 @@
   };
   const onKey = (event) => {
     const name = typing(event.target) ? null : action(event);
-    // Sliders and lists keep their arrows.
-    if (!name || event.target.closest?.('[role="slider"], [role="listbox"], [role="menu"], [role="dialog"]')) return;
+    // Sliders keep their arrows, lists and menus theirs, an open dialog all but the key that closes it.
+    if (!name || event.target.closest?.('[role="listbox"], [role="menu"], .v-menu')) return;
+    if (event.target.closest?.('[role="slider"]') && /^(Arrow|Page|Home|End)/.test(event.key)) return;
+    if (document.querySelector(".v-dialog.v-overlay--active") && name !== "help") return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.type === "keydown") window.trame?.trigger("key", [name]);
