@@ -17,6 +17,12 @@ PATIENCE_SECONDS = 90
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 
 
+class Address(str):
+    """Of the page, with the token. `pid`: of the server."""
+
+    pid: int
+
+
 @contextlib.contextmanager
 def app_server(log: Path, *arguments: str, environment: dict | None = None):
     """`scarnet app` with these arguments on a free port; yields its address, with the token."""
@@ -33,7 +39,9 @@ def app_server(log: Path, *arguments: str, environment: dict | None = None):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        yield found.group(0)
+        address = Address(found.group(0))
+        address.pid = process.pid
+        yield address
     finally:
         process.send_signal(signal.SIGINT)
         try:

@@ -41,14 +41,20 @@ class ArchiveServer:
             return answer.read()
 
 
+def installed() -> tuple[str, str] | None:
+    """Orthanc and its DICOMweb plugin, where Debian puts them."""
+    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    plugins = sorted(Path("/usr/lib/orthanc").glob("libOrthancDicomWeb*"))
+    return (program, str(plugins[0])) if program and plugins else None
+
+
 @contextlib.contextmanager
 def archive_server(folder: Path):
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    plugins = sorted(Path("/usr/lib/orthanc").glob("libOrthancDicomWeb*")) if Path("/usr/lib/orthanc").is_dir() else []
-    if not program or not plugins:
+    if (found := installed()) is None:
         pytest.skip(
             "ORTHANC WITH DICOMWEB IS NOT INSTALLED (apt install orthanc orthanc-dicomweb): NO ARCHIVE WAS ASKED"
         )
+    program, plugin = found
     server = ArchiveServer(free_port(), free_port(), free_port())
     (folder / "orthanc.json").write_text(
         json.dumps(
@@ -63,7 +69,7 @@ def archive_server(folder: Path):
                 "DicomAlwaysAllowFind": True,
                 "DicomAlwaysAllowMove": True,
                 "DicomModalities": {"scarnet": ["SCARNET", "127.0.0.1", server.own_port]},
-                "Plugins": [str(plugins[0])],
+                "Plugins": [plugin],
                 "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             }
         ),

@@ -64,11 +64,18 @@ class Visitor:
 class Visitors:
     """All session processes. One more than are taken is kept ready, while there is room, so that a page opens at once.
 
-    `job`: what every session is told besides its key and folder. `environment`: for their processes.
+    `job`: what every session is told besides its key and folder. `environment`: for their processes. `command`: starts one.
     """
 
-    def __init__(self, limits: Limits, *, job: dict | None = None, environment: dict[str, str] | None = None):
-        self._limits, self._job, self._environment = limits, job or {}, environment or {}
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        job: dict | None = None,
+        environment: dict[str, str] | None = None,
+        command: tuple[str, ...] = (sys.executable, "-m", "scarnet.app.session"),
+    ):
+        self._limits, self._job, self._environment, self._command = limits, job or {}, environment or {}, command
         self._all: list[Visitor] = []
         self._tasks: set[asyncio.Task] = set()
         self._watching: asyncio.Task | None = None
@@ -119,7 +126,11 @@ class Visitors:
         visitor.started.set()
 
     def _keep_one_ready(self) -> None:
-        if not self._stopping and len(self._all) < self._limits.visitors and all(visitor.taken for visitor in self._all):
+        if (
+            not self._stopping
+            and len(self._all) < self._limits.visitors
+            and all(visitor.taken for visitor in self._all)
+        ):
             self._new()
 
     def _new(self) -> Visitor:
@@ -138,9 +149,7 @@ class Visitors:
         reason = "The session could not be started; the server's log says why."
         try:
             visitor.process = process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "scarnet.app.session",
+                *self._command,
                 env={**os.environ, "LP_NUM_THREADS": "1", "PYTHONUTF8": "1", **self._environment},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
