@@ -5,9 +5,9 @@
 # Research use only. Images live in the container's /tmp while a session lasts, and nowhere else.
 FROM debian:bookworm-slim
 
-# Mesa draws in software; the X libraries are linked by VTK, no display is needed.
+# Mesa draws in software: no graphics card, no display.
 RUN apt-get update && apt-get install --yes --no-install-recommends \
-      ca-certificates python3-venv libegl1 libgl1 libgl1-mesa-dri libglib2.0-0 libxrender1 libxcursor1 libxft2 libxinerama1 \
+      ca-certificates python3-venv libegl1 libgl1 libgl1-mesa-dri \
     && rm -rf /var/lib/apt/lists/*
 
 COPY pyproject.toml README.md LICENSE /src/

@@ -30,7 +30,7 @@ HEADERS = {
         "frame-ancestors 'self'; form-action 'self'; base-uri 'self'; object-src 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a browser would not say either that our own form is ours
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _HOP_BY_HOP = {
@@ -134,12 +134,12 @@ class Door:
                 del self._people[idle]
             cookie = secrets.token_urlsafe(32)
             self._people[cookie] = Person()
-            response = web.HTTPSeeOther("/")
+            response = web.Response(status=303, headers={"Location": "/"})
             response.set_cookie(
                 self._cookie(request), cookie, httponly=True, samesite="Strict", secure=request.secure, path="/"
             )
             return response
-        return web.HTTPSeeOther("/")
+        return web.Response(status=303, headers={"Location": "/"})
 
     async def _login(self, request: web.Request) -> web.Response:
         now = time.monotonic()

@@ -8,16 +8,18 @@ from scarnet.errors import ScarNetError
 
 #: Draws one small picture off screen and ends with 0 where that works.
 _PROBE = """
-import vtk
-window = vtk.vtkRenderWindow()
+import vtkmodules.vtkRenderingOpenGL2
+from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow
+window = vtkRenderWindow()
 window.SetOffScreenRendering(1)
 window.SetSize(16, 16)
-window.AddRenderer(vtk.vtkRenderer())
+window.AddRenderer(vtkRenderer())
 window.Render()
 print(window.GetClassName(), flush=True)
 """
-#: VTK's window classes to try, "" for its own choice. Setting one spares others' complaints on standard error.
+#: Names VTK's window class. On Linux those that need no display first; "" is VTK's own choice.
 WINDOW_VARIABLE = "VTK_DEFAULT_OPENGL_WINDOW"
+_WINDOWS = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow", "") if sys.platform.startswith("linux") else ("",)
 PROBE_SECONDS = 60
 
 
@@ -27,7 +29,7 @@ def check_graphics() -> dict[str, str]:
     Raises ScarNetError, saying what to install, where nothing works.
     """
     chosen = os.environ.get(WINDOW_VARIABLE)
-    for window in [chosen] if chosen else ["", "vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"]:
+    for window in (chosen,) if chosen else _WINDOWS:
         settings = {WINDOW_VARIABLE: window} if window else {}
         if _draws(settings):
             return settings

@@ -399,7 +399,6 @@ class Page:
                     self._seen_message = message = presenter.message
                     if message is not None and not message.folder:
                         self.state.update({"message_kind": message.kind, "message": message.text})
-                self._show_mosaic()
         finally:
             self._quiet = False
 
@@ -412,8 +411,9 @@ class Page:
         picture = bench.picture()
         if picture is not None:
             self.mosaic_jpeg = picture.jpeg
-            self.state.mosaic_columns, self.state.mosaic_rows = picture.columns, picture.rows
-            self.state.mosaic_version += 1
+            with self.state:
+                self.state.mosaic_columns, self.state.mosaic_rows = picture.columns, picture.rows
+                self.state.mosaic_version += 1
 
     def _on_view(self, *_) -> None:
         """The visitor turned the wheel over the slice."""
@@ -427,9 +427,13 @@ class Page:
                 self._quiet = False
 
     async def follow(self) -> None:
-        """Until the session ends: follow the segmentation and what is drawn."""
+        """Until the session ends: follow the segmentation and what is drawn.
+
+        The picture of all slices comes after the numbers are on their way.
+        """
         while True:
             try:
+                self._show_mosaic()
                 self.workbench.tick()
             except Exception:
                 logging.exception("ScarNet: following failed")

@@ -78,16 +78,10 @@ class Session:
     def _add_routes(self, wslink_server) -> None:
         app = wslink_server.app
         app._client_max_size = 0  # bodies are read in pieces and counted here
-        app.middlewares.append(self._only_the_door)
+        app.middlewares.append(only_the_door(self._key))
         app.router.add_post("/files", self._receive)
         app.router.add_get("/export.zip", self._send_export)
         app.router.add_get("/mosaic.jpg", self._send_mosaic)
-
-    @web.middleware
-    async def _only_the_door(self, request: web.Request, handler):
-        if not hmac.compare_digest(request.headers.get(KEY_HEADER, ""), self._key):
-            raise web.HTTPForbidden(text="This address is for the program itself.")
-        return await handler(request)
 
     async def _receive(self, request: web.Request) -> web.Response:
         """Files of one choice or drop, sent as a form; they replace what was sent before once they can be read."""
@@ -156,6 +150,18 @@ class Session:
         return web.Response(
             body=self.page.mosaic_jpeg, content_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
         )
+
+
+def only_the_door(key: str):
+    """Middleware that refuses whoever does not know `key`: other users of this computer can reach the port too."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler):
+        if not hmac.compare_digest(request.headers.get(KEY_HEADER, "").encode(), key.encode()):
+            raise web.HTTPForbidden(text="This address is for the program itself.")
+        return await handler(request)
+
+    return guard
 
 
 def _say(event: dict) -> None:

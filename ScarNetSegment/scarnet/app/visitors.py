@@ -90,6 +90,7 @@ class Visitors:
         if self._watching is not None:
             self._watching.cancel()
         await asyncio.gather(*(self.end(visitor, "The server was stopped.") for visitor in list(self._all)))
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # a process that was just being started is gone too
 
     def admit(self) -> Visitor:
         """A session for someone new, perhaps still starting. Raises Full."""
@@ -156,6 +157,7 @@ class Visitors:
             )
             if visitor.ended:  # before it began
                 process.kill()
+                await process.wait()
                 return
             job = {
                 **self._job,
