@@ -1,5 +1,6 @@
 """`scarnet app` as a reader meets it: Chromium on the real page, with real sessions behind it."""
 
+import base64
 import io
 import json
 import shutil
@@ -200,6 +201,45 @@ def test_drawing_and_thresholds(reader):
     reader.until(lambda: reader.report() == before, "Undo of the threshold")
 
 
+def test_window_and_brush_follow_the_mouse_in_the_view(reader):
+    def windows():
+        return reader.page.eval_on_selector_all(
+            "#window, [aria-label=Window] [role=slider]", "s => s.map(e => e.ariaValueNow)"
+        )
+
+    before = windows()
+    reader.press("w")
+    reader.stroke((0.5, 0.5), (0.8, 0.6))
+    reader.until(lambda: windows() != before, "Window and level did not follow")
+    reader.page.click("#window-reset")
+    reader.press("p")
+    label = reader.page.locator(".sn-slicebar label", has_text="Brush")
+    size = label.inner_text()
+    reader.page.keyboard.press("]")
+    reader.until(lambda: label.inner_text() != size, "The brush did not grow")
+    reader.press("v")
+
+
+def test_a_landmark_is_placed_with_a_click_and_forgotten(reader):
+    middle_slice(reader)
+    before = reader.settled()
+    segments = reader.page.get_attribute("#bullseye", "src")
+    reader.page.click("#points")
+    reader.page.click("#pick-rv_insertion")
+    box = reader.page.locator(".sn-slice").bounding_box()
+    reader.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.6)
+    time.sleep(0.3)
+    reader.page.mouse.down()
+    reader.page.mouse.up()
+    reader.until(
+        lambda: reader.page.get_attribute("#bullseye", "src") != segments, "Segments are counted from the point"
+    )
+    assert reader.settled() == before
+    reader.page.click("#points")
+    reader.page.click("#forget-points")
+    reader.until(lambda: reader.page.get_attribute("#bullseye", "src") == segments, "The point was forgotten")
+
+
 def test_sign_off_holds_until_the_next_correction(reader):
     middle_slice(reader)
     before = reader.settled()
@@ -313,6 +353,27 @@ def test_a_zip_with_two_stacks_is_opened_and_either_is_shown(second, small_phant
         second.until(lambda s=slices: second.slice_label().endswith(f"of {s}"), f"The stack of {slices} slices")
         counts.add(slices)
     assert counts == {str(phantom.labels.shape[0]), "5"}
+
+
+def test_a_folder_is_chosen_and_a_file_dropped(second, small_phantom, phantom, tmp_path):
+    write_dicom(small_phantom, tmp_path / "LGE")
+    with second.page.expect_file_chooser() as chooser:
+        second.page.evaluate("scarnet.pick(true)")
+    chooser.value.set_files(str(tmp_path / "LGE"))
+    second.until(lambda: second.slice_label().endswith("of 5"), "The folder")
+    write_label_map(tmp_path / "image.nii.gz", phantom.labels, phantom.series.geometry)
+    content = base64.b64encode((tmp_path / "image.nii.gz").read_bytes()).decode()
+    second.page.evaluate(
+        """content => {
+          const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "image.nii.gz"));
+          window.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+        }""",
+        content,
+    )
+    slices = phantom.labels.shape[0]
+    second.until(lambda: second.slice_label().endswith(f"of {slices}"), "The file")
 
 
 def test_cancel_leaves_everything_as_it_was(second):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import logging
 import shutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,8 @@ class Page:
             "reset_window": self._reset_window,
             "go_to": self.workbench.go_to_slice,
             "click_mosaic": self._click_mosaic,
+            "pick": self.workbench.pick,
+            "forget_points": self.workbench.forget_points,
             "export": self.export,
             "key": self.key,
             "find_studies": self.find_studies,
@@ -196,8 +199,8 @@ class Page:
                     await result
             except ScarNetError as error:
                 self.say("error", str(error))
-            except Exception:
-                logging.exception("ScarNet: an action of the page failed")
+            except Exception as error:
+                log_failure("an action of the page", error)
                 self.say("error", "That failed; the details are in the server's log. What you drew is kept.")
             self.show()
 
@@ -356,6 +359,7 @@ class Page:
         segment, cores, reviewed = presenter.segment_button, presenter.core_button, presenter.reviewed_button
         dicom, export = presenter.dicom_button, presenter.export_button
         report = presenter.report
+        self._shown_in_view = self._in_view()
         self._quiet = True
         try:
             with self.state:
@@ -380,6 +384,7 @@ class Page:
                         "intensity": list(bench.intensity_range),
                         "window_range": list(bench.window),
                         "threshold_range": list(bench.threshold),
+                        "points": bench.points,
                         "rows": [{"measure": r.measure, "value": r.value, "model": r.model} for r in presenter.rows],
                         "doubtful": [_slice_row(row) for row in presenter.slices],
                         "bullseye": _data_uri(presenter.bullseye_svg),
@@ -401,6 +406,10 @@ class Page:
                         self.state.update({"message_kind": message.kind, "message": message.text})
         finally:
             self._quiet = False
+
+    def _in_view(self) -> tuple:
+        bench = self.workbench
+        return (bench.window, round(bench.brush_mm, 1), *(point["placed"] for point in bench.points))
 
     def _show_mosaic(self) -> None:
         bench = self.workbench
@@ -435,9 +444,17 @@ class Page:
             try:
                 self._show_mosaic()
                 self.workbench.tick()
-            except Exception:
-                logging.exception("ScarNet: following failed")
+                if self._in_view() != self._shown_in_view:  # changed with the mouse, in the slice view
+                    self.show()
+            except Exception as error:
+                log_failure("following", error)
             await asyncio.sleep(POLL_SECONDS)
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """Type and lines of code: an error's own text may hold a file's name, and that a patient's."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logging.error("ScarNet: %s failed (%s)\n%s", what, type(error).__name__, where)
 
 
 def _slice_row(row) -> dict:

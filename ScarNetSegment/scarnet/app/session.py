@@ -7,7 +7,6 @@ input closes, as it does when the door is gone: an orphan would keep a patient's
 import asyncio
 import hmac
 import json
-import logging
 import os
 import shutil
 import sys
@@ -112,13 +111,15 @@ class Session:
 
     async def _open(self, files: list[Path]) -> bool:
         """Whether `files` could be opened; the page says why not."""
+        from scarnet.app.page import log_failure
+
         try:
             await self.page.open(files, "LGE")
         except ScarNetError as error:
             self.page.say("error", str(error).replace(str(self._folder), ""))
             return False
-        except Exception:
-            logging.exception("ScarNet: reading an upload failed")
+        except Exception as error:
+            log_failure("reading an upload", error)
             self.page.say("error", "These files could not be read; is this an LGE short-axis stack?")
             return False
         finally:

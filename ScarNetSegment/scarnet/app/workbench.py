@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import slicer
 from trame_slicer.core import SlicerApp
 from trame_slicer.segmentation import (
     SegmentationEffectDraw,
@@ -25,11 +24,13 @@ from scarnet.app.mosaic import Mosaic, mosaic
 from scarnet.errors import InputError
 from scarnet.export.overlays import heart_box
 from scarnet.panel import PanelParameters, Presenter
-from scarnet.scene.correction import apply_editing_rules, mark_dark_cores
+from scarnet.panel.presenter import POINTS
+from scarnet.scene.correction import apply_editing_rules, mark_dark_cores, restore_masks
 from scarnet.scene.dicom_volume import dicom_volume
 from scarnet.scene.host import share_globals
 from scarnet.scene.nodes import segment_ids, series_from_volume, volume_from_series
-from scarnet.scene.views import WINDOW_PERCENTILES, jump_to_slice, show_in_plane
+from scarnet.scene.points import point_lps_mm, stop_placing
+from scarnet.scene.views import drag_changes_window, jump_to_slice, set_plain_window, show_in_plane
 from scarnet.segments import SEGMENTS, labels_from_masks
 from scarnet.series import LgeSeries
 
@@ -120,6 +121,7 @@ class Workbench:
         self.history.clear()
         for node in old:
             self.app.scene.RemoveNode(node)
+        self.forget_points()
         for name in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode"):
             for node in list(self.app.scene.GetNodesByClass(name)):
                 self.app.scene.RemoveNode(node)
@@ -207,12 +209,9 @@ class Workbench:
         volume = volume or self.presenter.parameters.volume
         if volume is None:
             return
-        display = volume.GetDisplayNode()
-        array = slicer.util.arrayFromVolume(volume)
-        low, high = np.percentile(array[:: max(1, array.shape[0] // 8)], WINDOW_PERCENTILES)
-        display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(float(low), float(high))
-        display.AutoWindowLevelOn() if self.presenter.parameters.segmentation is None else None
+        set_plain_window(volume)
+        if not self.can_correct:
+            volume.GetDisplayNode().AutoWindowLevelOn()  # nobody has chosen it: the heart may change it
 
     def show_overlay(self, visible: bool, opacity: float | None = None) -> None:
         self.overlay_visible = visible
@@ -272,10 +271,7 @@ class Workbench:
         self.tool = tool
         # Effects are asked for late: one that is made before its view is shown nowhere.
         editor.set_active_effect_type(TOOLS[tool])
-        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        if interaction is not None:
-            mode = interaction.AdjustWindowLevel if tool == "window" else interaction.ViewTransform
-            interaction.SetCurrentInteractionMode(mode)
+        drag_changes_window(tool == "window")
         self._apply_rules()
         if tool == "threshold":
             # As in Slicer: the segment becomes what lies between the thresholds.
@@ -301,6 +297,31 @@ class Workbench:
             self.app.segmentation_editor.active_effect.apply()
             self.set_tool("view")
 
+    @property
+    def points(self) -> list[dict]:
+        """Landmarks that a reader may give: parameter, name, and whether it is placed."""
+        parameters = self.presenter.parameters
+        return [
+            {"which": which, "name": name, "placed": point_lps_mm(getattr(parameters, which)) is not None}
+            for which, name in POINTS.items()
+        ]
+
+    def pick(self, which: str) -> None:
+        """The next click in the slice view places one of POINTS."""
+        if which in POINTS and self._series is not None:
+            self.set_tool("view")
+            self.presenter.pick(which)
+
+    def forget_points(self) -> None:
+        """All are found by the program again."""
+        stop_placing()
+        for which in POINTS:
+            node = getattr(self.presenter.parameters, which)
+            setattr(self.presenter.parameters, which, None)
+            if node is not None:
+                self.app.scene.RemoveNode(node)
+        self.presenter.refresh()
+
     def mark_cores(self) -> int:
         """Muscle that scar encloses becomes MVO; returns how many pixels."""
         parameters = self.presenter.parameters
@@ -323,11 +344,7 @@ class Workbench:
 
     def _restore(self, masks: dict[str, np.ndarray]) -> None:
         parameters = self.presenter.parameters
-        node, volume = parameters.segmentation, parameters.volume
-        ids, now = segment_ids(node), self.presenter.masks
-        for name, mask in masks.items():
-            if name in now and not np.array_equal(now[name], mask):
-                slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, ids[name][0], volume)
+        restore_masks(parameters.segmentation, parameters.volume, masks, self.presenter.masks)
         self.presenter.refresh()
 
     # --- what follows ------------------------------------------------------------------------------------------------
@@ -335,6 +352,8 @@ class Workbench:
     def tick(self) -> None:
         """Call every few hundredths of a second."""
         self.presenter.tick()
+        if self.tool in _BRUSHES:  # turned with the wheel, in the view
+            self.brush_mm = float(self.app.segmentation_editor.active_effect.get_brush_diameter())
 
     def export(self, parent: Path, *, dicom: bool, scene: bool) -> Path:
         """What the command line writes, in a new folder in `parent`; returns it. Raises ScarNetError."""

@@ -76,8 +76,9 @@
     event.preventDefault();
     const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const found = [];
+    const plain = [...(event.dataTransfer?.files ?? [])].map((file) => [file.name, file]);
     for (const entry of entries) await walk(entry, "", found);
-    send(found);
+    send(entries.length ? found : plain);
   });
 
   // The session ends when it was idle for long, used too much memory or failed: the page says so instead of standing still.
