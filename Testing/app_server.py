@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 #: A computer that trains a network beside the tests is slow.
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 
 

@@ -21,7 +21,7 @@ from scarnet.errors import ScarNetError
 #: Between two looks at how much memory is used and who is idle.
 WATCH_SECONDS = 1.0
 #: Imports of Slicer's libraries take 4 to 10 s, longer on a busy computer.
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 END_SECONDS = 5.0
 
 
