@@ -5,6 +5,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/cli/__init__.py
   scarnet/cli/__main__.py
   scarnet/cli/cohorts.py
+  scarnet/cli/comparisons.py
   scarnet/cli/evaluation.py
   scarnet/cli/models.py
   scarnet/cli/options.py
@@ -28,15 +29,33 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/__init__.py
   scarnet/evaluation/agreement.py
   scarnet/evaluation/benchmark.py
+  scarnet/evaluation/benchmark_cohort.py
   scarnet/evaluation/benchmark_peers.py
   scarnet/evaluation/benchmark_report.py
+  scarnet/evaluation/charts.py
+  scarnet/evaluation/comparison.py
   scarnet/evaluation/cross_validation.py
+  scarnet/evaluation/curves.py
   scarnet/evaluation/decisions.py
+  scarnet/evaluation/detection.py
   scarnet/evaluation/evaluate.py
+  scarnet/evaluation/folders.py
+  scarnet/evaluation/gallery.py
+  scarnet/evaluation/judge.py
   scarnet/evaluation/methods.py
+  scarnet/evaluation/noise.py
   scarnet/evaluation/overlap.py
+  scarnet/evaluation/page.py
+  scarnet/evaluation/paired.py
+  scarnet/evaluation/paper.py
   scarnet/evaluation/predictions.py
+  scarnet/evaluation/results.py
+  scarnet/evaluation/rivals.py
   scarnet/evaluation/stress.py
+  scarnet/evaluation/study.py
+  scarnet/evaluation/study_config.py
+  scarnet/evaluation/surfaces.py
+  scarnet/evaluation/tables.py
   scarnet/export/__init__.py
   scarnet/export/bullseye.py
   scarnet/export/content.py
@@ -59,6 +78,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/export/tables.py
   scarnet/files.py
   scarnet/network/__init__.py
+  scarnet/network/batches.py
   scarnet/network/blocks.py
   scarnet/network/build.py
   scarnet/network/config.py
@@ -75,6 +95,17 @@ set(SCARNET_ENGINE_FILES
   scarnet/panel/presenter.py
   scarnet/panel/record.py
   scarnet/panel/requirements.py
+  scarnet/peers/__init__.py
+  scarnet/peers/back_end.py
+  scarnet/peers/finish.py
+  scarnet/peers/intensity.py
+  scarnet/peers/medsam.py
+  scarnet/peers/medsam_network.py
+  scarnet/peers/medsam_training.py
+  scarnet/peers/myopari.py
+  scarnet/peers/nnunet.py
+  scarnet/peers/nnunet_environment.py
+  scarnet/peers/nnunet_trainers/minutes.py
   scarnet/phantom/__init__.py
   scarnet/phantom/anatomy.py
   scarnet/phantom/physics.py
@@ -86,6 +117,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/process.py
   scarnet/quantification/__init__.py
   scarnet/quantification/aha.py
+  scarnet/quantification/breath_hold.py
   scarnet/quantification/context.py
   scarnet/quantification/edits.py
   scarnet/quantification/frame.py
@@ -120,6 +152,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/segmentation/orientations.py
   scarnet/segmentation/result.py
   scarnet/segmentation/segment.py
+  scarnet/segmentation/views.py
   scarnet/segments.py
   scarnet/series/__init__.py
   scarnet/series/assemble.py
@@ -143,10 +176,12 @@ set(SCARNET_ENGINE_FILES
   scarnet/series/reconstruction.py
   scarnet/series/stacks.py
   scarnet/series/study.py
+  scarnet/temporary.py
   scarnet/training/__init__.py
   scarnet/training/augment.py
   scarnet/training/data.py
   scarnet/training/loop.py
+  scarnet/training/loss_terms.py
   scarnet/training/losses.py
   scarnet/training/module.py
   scarnet/training/recipe.py

@@ -137,3 +137,56 @@ def test_every_peer_that_is_here_is_timed(name, sample_folder):
         pytest.skip(f"NOT TIMED: {found['skipped']}")
     assert found["theirs_over_ours"]["median"] > 0
     assert found.get("largest_difference_of_a_logit", 0) < 0.05  # fp16 weights on the one side
+
+
+def test_simulated_patients_are_all_different_and_the_same_again(tmp_path):
+    from scarnet.evaluation.benchmark_cohort import HEARTS, write_patients
+    from scarnet.phantom import PhantomParameters
+    from scarnet.series import read_lge
+
+    small = PhantomParameters(size=64, pixel_mm=4.0, slices=4, gap_mm=16.0)
+    for folder in "ab":
+        write_patients(tmp_path / folder, HEARTS + 2, small)
+    series = {f.name: read_lge(f) for f in sorted((tmp_path / "a").iterdir())}
+    assert len({s.source.content_sha256 for s in series.values()}) == HEARTS + 2
+    assert all(read_lge(tmp_path / "b" / n).source.content_sha256 == s.source.content_sha256 for n, s in series.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of a tree of processes is read from /proc")
+def test_the_memory_of_processes_below_is_counted(tmp_path):
+    import os
+    import subprocess
+
+    from scarnet.evaluation.benchmark_cohort import tree_memory_mb
+
+    hold = "import sys; block = bytearray(b'x') * (120 << 20); print('there', flush=True); sys.stdin.read()"
+    parent = (
+        f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {hold!r}], stdin=sys.stdin); p.wait()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "there"
+    assert 120 < tree_memory_mb(process.pid) < 220
+    process.communicate("")
+    assert tree_memory_mb(process.pid) == 0 and tree_memory_mb(os.getpid()) > 10
+
+
+MANY = {
+    "patients": 300,
+    "processes": 2,
+    "times_faster": 1.83,
+    "runs": [
+        {
+            "processes": jobs,
+            "seconds": 600.0 / jobs,
+            "seconds_per_patient_by_quarter": [2.0 / jobs] * 4,
+            "memory_mb_by_quarter": [spread([300.0 * jobs])] * 4,
+        }
+        for jobs in (1, 2)
+    ],
+}
+
+
+def test_many_patients_are_told_by_quarter():
+    text = markdown(RESULT | {"many": MANY})
+    assert "on 300 simulated patients, once each: 1.83 times faster with 2." in text
+    assert "| 2 | 300.0 | 1.00, 1.00, 1.00, 1.00 | 600, 600, 600, 600 |" in text

@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -534,6 +536,52 @@ def test_dask_gives_the_same_bits_though_workers_die(cohort, tmp_path):
     assert (tmp_path / "cluster/died").exists()
     same_results(tmp_path / "plain", tmp_path / "cluster")
     same_results(tmp_path / "plain", tmp_path / "file")
+
+
+def slow_work(item):
+    time.sleep(0.3)  # so that kills meet patients
+    return work(item)
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_are_killed_at_random(tmp_path, settings):
+    """From outside, while 30 patients are under way: nothing is lost, doubled or torn, and the bits are those of one process."""
+    distributed = pytest.importorskip("distributed", reason="DASK IS NOT INSTALLED: a cluster was not tested")
+    import dask
+
+    rng, stop, kills = np.random.default_rng(5), threading.Event(), []
+    for number in range(30):
+        write_image(tmp_path / f"in/P{number:02d}.nii.gz", rng.normal(100, 20, (3, 48, 50)))
+    run_cohort(tmp_path / "in", tmp_path / "plain", settings, jobs=1, work=work)
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 20}),
+        distributed.LocalCluster(n_workers=2, silence_logs=50, **options) as cluster,
+    ):
+
+        def kill():
+            while not stop.wait(float(rng.uniform(0.5, 1.5))) and len(kills) < 6:
+                nanny = list(cluster.workers.values())[int(rng.integers(2))]
+                try:
+                    os.kill(nanny.pid, signal.SIGKILL)
+                except (ProcessLookupError, TypeError):  # it is being started anew
+                    continue
+                kills.append(nanny.pid)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            result = run_cohort(
+                tmp_path / "in", tmp_path / "out", settings, work=slow_work, cluster=cluster.scheduler_address
+            )
+        finally:
+            stop.set()
+            killer.join()
+    assert len(kills) >= 2 and len(result.done) == 30
+    rows = rows_of(tmp_path / "out")
+    assert len(rows) == 30 and {row["status"] for row in rows.values()} == {"segmented"}
+    same_results(tmp_path / "plain", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob(".part-*"))
 
 
 def test_no_scheduler_is_said(cohort):

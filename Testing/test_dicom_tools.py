@@ -23,6 +23,8 @@ highdicom = pytest.importorskip("highdicom", reason="HIGHDICOM IS NOT INSTALLED:
 
 from scarnet.export import read_segmentation, write_label_map, write_outputs  # noqa: E402
 from scarnet.phantom import write_dicom  # noqa: E402
+from scarnet.phantom.study import small_hearts, write_study  # noqa: E402
+from scarnet.phantom.zoo import named  # noqa: E402
 from scarnet.quantification import quantify, summarise_edits  # noqa: E402
 from scarnet.segmentation import ScarSegmentation  # noqa: E402
 from scarnet.segments import SEGMENTS  # noqa: E402
@@ -112,6 +114,19 @@ def faults(standard, path):
 @pytest.mark.parametrize("file", ["segmentation.dcm", "report.dcm"])
 def test_dicom_validator_finds_no_error(written, standard, kind, file):
     assert faults(standard, written[kind][0] / file) == set()
+
+
+@pytest.mark.parametrize("name", ["zip", "philips-enhanced", "siemens-enhanced"])
+def test_objects_of_archives_and_of_multi_frame_images_have_no_fault(standard, name, tmp_path):
+    truth = write_study(named(name), tmp_path / "study", small_hearts())
+    series = read_lge(truth.path)
+    report = quantify(series, truth.labels)
+    paths = write_outputs(tmp_path / "out", series, truth.labels, report, with_report=False, with_dicom=True)
+    dciodvfy = tool("dciodvfy", "apt install dicom3tools")
+    for file in ("segmentation.dcm", "report.dcm"):
+        code, said = run(dciodvfy, paths[file])
+        assert code == 0 and "Error" not in said, said
+        assert faults(standard, paths[file]) == set()
 
 
 def test_dicom_validator_finds_what_is_broken(written, standard, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from scarnet.network import find_model, read_card
 from scarnet.segmentation.doubt import FEATURES, fit, slice_features, slice_scar_doubt
 from scarnet.segmentation.interval import calibrate, percent_lv_interval
 from scarnet.segmentation.segment import labels_of
-from scarnet.series import StackGeometry
+from scarnet.series import StackGeometry, read_lge
 
 TABLE = ROOT / "Resources" / "Evaluation" / "cross_validation"
 
@@ -259,3 +260,38 @@ def test_the_shipped_model_decides_and_doubts_as_the_folds_it_was_trained_on_cho
     assert card.training["folds"] == [1, 2, 3, 4]
     chosen = json.loads((TABLE / "summary.json").read_text(encoding="utf-8"))["without_fold"]["0"]
     assert all(getattr(card, name) == value for name, value in chosen.items())
+
+
+def test_the_gallery_shows_the_best_the_worst_and_false_alarms(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: the gallery was not drawn")
+    from PIL import Image
+
+    from scarnet.evaluation.gallery import pick, write_gallery
+    from scarnet.training.data import CaseFile
+
+    rows = [{"case": f"P{n}", "scar_truth_ml": 5.0, "scar_predicted_ml": 1.0, "scar_dice": n / 10} for n in range(9)]
+    rows += [{"case": f"N{n}", "scar_truth_ml": 0.0, "scar_predicted_ml": float(n), "scar_dice": 0.0} for n in range(4)]
+    chosen = pick(rows)
+    assert chosen["worst"] == ["P0", "P1", "P2"] and chosen["best"] == ["P6", "P7", "P8"]
+    assert chosen["median"] == ["P3", "P4", "P5"] and chosen["scar_free"] == ["N3", "N2", "N1"]
+    assert "worst" not in pick(rows[9:])
+
+    found = patients()
+    folder, cases = tmp_path / "data", []
+    folder.mkdir()
+    for n, p in enumerate(found):
+        image = sitk.GetImageFromArray((100 * p.truth + 50).astype(np.float32))
+        image.SetSpacing((1.5, 1.5, 10.0))
+        file = folder / f"{p.case}.nii.gz"
+        sitk.WriteImage(image, str(file))
+        sitk.WriteImage(sitk.GetImageFromArray(p.truth), str(folder / f"{p.case}_labels.nii.gz"))
+        cases.append(CaseFile(p.case, p.fold, p.group, file, folder / f"{p.case}_labels.nii.gz", None))
+        # In one frame; and the expert lies beside, so that no line hides another.
+        found[n] = replace(p, geometry=read_lge(file).geometry, truth=np.roll(p.truth, 3, axis=2))
+    results, _, chosen = judge(found)
+    decisions = {int(fold): choice["decision"] for fold, choice in chosen["without_fold"].items()}
+    files = write_gallery(tmp_path / "out", cases, found, results, decisions)
+    assert {file.name for file in files} == {"worst.png", "median.png", "best.png", "scar_free.png"}
+    picture = np.asarray(Image.open(tmp_path / "out" / "best.png").convert("RGB")).reshape(-1, 3).astype(int)
+    for color in ((0, 255, 0), (255, 255, 0), (255, 0, 0), (255, 0, 255)):  # walls and scar, expert and model
+        assert (np.abs(picture - color).max(axis=1) < 60).sum() > 20, color

@@ -7,15 +7,12 @@ import pytest
 
 from scarnet.phantom import PhantomParameters, simulate
 from scarnet.quantification import quantify
-from scarnet.quantification.frame import heart_frame
 from scarnet.quantification.image_quality import (
     LOW_BLOOD_CNR,
     LOW_SCAR_CNR,
     POORLY_NULLED,
-    SHIFT_MM,
     coverage_warnings,
     slice_distance_warnings,
-    slice_shifts_mm,
 )
 from scarnet.series import LgeSeries, Reconstruction, StackGeometry
 
@@ -100,31 +97,6 @@ def test_the_reader_need_not_be_repeated(good):
     series, labels = without_slice(good, 4)
     said = "Slices are not equidistant: a slice may be missing."
     assert quantify(replace(series, warnings=(said,)), labels).quality.warnings == (said,)
-
-
-@pytest.mark.parametrize("shift_mm", [0.0, 2.0, 4.0, 6.5, 12.0])
-def test_another_breath_hold(good, shift_mm):
-    """One slice moved in its plane, image and outline together: named, with its shift; its neighbours are not."""
-    pixels = round(shift_mm / 1.9)
-    image, labels = good.series.image.copy(), good.labels.copy()
-    image[4], labels[4] = np.roll(image[4], pixels, axis=1), np.roll(labels[4], pixels, axis=1)
-    series = replace(good.series, image=image)
-    own = slice_shifts_mm(good.labels, heart_frame(good.labels, good.series.geometry))
-    found = slice_shifts_mm(labels, heart_frame(labels, series.geometry))
-    assert own == {}
-    if shift_mm < SHIFT_MM:
-        assert found == {} and "shift" not in faults(series, labels)
-    else:
-        assert list(found) == [4] and found[4] == pytest.approx(pixels * 1.9, abs=1.5)
-        assert any(f"Slice 5 is shifted by {found[4]:.0f} mm" in w for w in quantify(series, labels).quality.warnings)
-
-
-def test_shifted_origins_are_no_motion(good):
-    """A stack whose slices step sideways together (a sheared stack) follows a line."""
-    g = good.series.geometry
-    origins = g.slice_origins_mm + 4.0 * np.arange(len(good.labels))[:, None] * g.column_direction
-    series = with_origins(good.series, origins)
-    assert slice_shifts_mm(good.labels, heart_frame(good.labels, series.geometry)) == {}
 
 
 @pytest.mark.parametrize(

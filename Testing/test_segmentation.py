@@ -14,6 +14,7 @@ from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_erro
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
+from scarnet.segmentation.views import View, average, in_orientations, orientation_weights, size_of, views_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -335,3 +336,47 @@ def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     labels = labels_of(probabilities, phantom.series.geometry, decision)
     (warning,) = _taken_back(phantom.series, strict, labels, probabilities)
     assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning
+
+
+def test_views_are_put_back_where_they_were_taken_from():
+    crop = np.random.default_rng(0).normal(size=(2, 3, 30, 30)).astype(np.float32)
+    for orientation, side in (("any", 30), ("patient", 20)):
+        views = views_of(orientation, several=True)
+        assert size_of(views, side) == 30
+        mean = average([np.ascontiguousarray(view.of(crop, side)) for view in views], views, 30)
+        looked_at = np.zeros((30, 30), bool)
+        for view in views:
+            row, column = view.start
+            looked_at[row : row + side, column : column + side] = True
+        assert np.allclose(mean[..., looked_at], crop[..., looked_at], atol=1e-6)
+        assert not mean[..., ~looked_at].any()
+    assert size_of(views_of("patient", several=False), 20) == 20
+
+
+@pytest.mark.parametrize("stored", ORIENTATIONS)
+def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
+    """A network that is sure of bright upper left corners alone is shown one in every orientation."""
+
+    def probability(planes):
+        bright = planes[:, 0, :8, :4].mean((1, 2)) > 0.9
+        sure = np.where(bright, 0.99, 0.6)[:, None, None] * np.ones(planes.shape[-2:])
+        return np.stack([sure, 1 - sure], axis=1)
+
+    upright = np.zeros((3, 1, 16, 16), np.float32)
+    upright[..., :8, :4] = 1
+    as_stored = np.ascontiguousarray(turn(upright, *stored))
+    weights = orientation_weights(probability, as_stored)
+    assert weights.sum() == pytest.approx(1) and weights.max() > 0.999
+    for views in (views_of("patient", several=False), views_of("patient", several=True)):
+        turned = in_orientations(views, weights)
+        assert len(turned) == len(views)
+        assert np.array_equal(turn(as_stored, turned[0].turns, turned[0].mirror), upright)
+    assert orientation_weights(probability, np.zeros_like(upright)) == pytest.approx(np.full(8, 1 / 8))
+
+
+def test_views_count_by_their_weight_and_faint_orientations_are_left_out():
+    views = in_orientations(views_of("patient", several=True), np.array([0.6, 0.39, 0.01, 0, 0, 0, 0, 0]))
+    assert len(views) == 10 and {v.weight for v in views} == {0.6, 0.39}
+    one, other = View(weight=3.0), View((2, 0), weight=1.0)
+    mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other], 6)
+    assert mean[0, :, 0].tolist() == [1, 1, 0.75, 0.75, 0, 0]

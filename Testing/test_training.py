@@ -18,6 +18,7 @@ from scarnet.errors import InputError, UsageError  # noqa: E402
 from scarnet.evaluation.evaluate import evaluate_model, summarise  # noqa: E402
 from scarnet.network import read_card, verify  # noqa: E402
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
+from scarnet.training.augment import Strength, _orientation  # noqa: E402
 from scarnet.training.data import list_cases, prepare  # noqa: E402
 from scarnet.training.loop import RunParameters  # noqa: E402
 from scarnet.training.losses import LOSSES  # noqa: E402
@@ -92,6 +93,52 @@ def test_samples_are_the_same_for_the_same_number_and_seed(data):
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     a[3]
     assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002  # whoever else draws is left alone
+
+
+def test_turns_of_training_keep_to_what_they_were_told():
+    def drawn(strength):
+        return np.array([_orientation(np.random.default_rng(n), strength) for n in range(3000)]).T
+
+    angle, mirror = drawn(Strength())
+    assert (mirror < 0).mean() == pytest.approx(0.5, abs=0.05)
+    assert np.histogram(angle, 4, (0, 2 * np.pi))[0] / 3000 == pytest.approx(0.25 * np.ones(4), abs=0.05)
+    angle, mirror = drawn(Strength(turn_degrees=20.0, any_turn_share=0.1))
+    turned = np.abs(np.rad2deg((angle + np.pi) % (2 * np.pi) - np.pi))
+    assert (mirror < 0).mean() == pytest.approx(0.05, abs=0.02)  # half of a tenth
+    assert (turned < 20).mean() == pytest.approx(0.9 * 0.683 + 0.1 * 20 / 180, abs=0.04)
+    assert drawn(Strength(turn_degrees=5.0, any_turn_share=0.0))[0].std() == pytest.approx(np.deg2rad(5), rel=0.1)
+
+
+def test_the_same_heart_is_met_however_its_file_stores_it(data, tmp_path):
+    """Files that know their orientation: training sees patient axes, with unequal pixels too."""
+    from dataclasses import replace as changed
+
+    (case, *_) = list_cases(data)
+    image, labels = sitk.ReadImage(str(case.image)), sitk.ReadImage(str(case.labels))
+    size = (image.GetSize()[0], image.GetSize()[1] - 20, image.GetSize()[2])
+    expected = prepare(_written(tmp_path / "plain", case, image, labels, size), 1.5)
+    for axes, flips in (
+        ((1, 0, 2), (False, False, False)),
+        ((0, 1, 2), (True, False, False)),
+        ((1, 0, 2), (False, True, False)),
+    ):
+
+        def turn(volume, axes=axes, flips=flips):
+            return sitk.Flip(sitk.PermuteAxes(volume, axes), flips, False)
+
+        folder = tmp_path / f"{axes[0]}{flips}"
+        turned = _written(folder, case, image, labels, size, turn)
+        assert np.abs(prepare(turned, 1.5).image - expected.image).max() < 1e-3 * np.ptp(expected.image)
+        assert np.array_equal(prepare(changed(turned, name="again"), 1.5).labels, expected.labels)
+
+
+def _written(folder, case, image, labels, size, turn=lambda volume: volume):
+    from dataclasses import replace as changed
+
+    folder.mkdir()
+    for name, volume in (("i", image), ("l", labels)):
+        sitk.WriteImage(turn(sitk.RegionOfInterest(volume, size, (0, 10, 0))), str(folder / f"{name}.nii.gz"))
+    return changed(case, image=folder / "i.nii.gz", labels=folder / "l.nii.gz")
 
 
 def test_masks_hold_labels_alone_after_augmentation(data):
@@ -223,6 +270,43 @@ def test_the_same_seed_gives_the_same_weights(data, trained, tmp_path):
         data, tmp_path / "n", name="m", preset_name="tiny", folds=[1], run_parameters=parameters(seed=2), progress=False
     )
     assert weights(again) == weights(trained) != weights(other)
+
+
+def test_muon_moves_matrices_alike_in_every_direction_and_leaves_heads_to_adamw(data, tmp_path):
+    from scarnet.network.config import preset
+    from scarnet.training.module import ScarNetTraining
+
+    module = ScarNetTraining(preset("tiny"), "regions", learning_rate=0.02, total_steps=100, optimizer="muon")
+    optimizer = module.configure_optimizers()["optimizer"]
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    orthogonal, rest = ([names[p] for p in group["params"]] for group in optimizer.param_groups)
+    assert len(orthogonal) + len(rest) == len(names) and all(names[p] for p in names)
+    assert not any("head" in name or "pos" in name or name.endswith("bias") for name in orthogonal)
+    assert any("encoder.blocks.0.mlp" in name for name in orthogonal) and any(
+        "unet_branch.down" in n for n in orthogonal
+    )
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    optimizer.param_groups[0]["lr"] = 0.02  # past the warm-up
+    for p in names:
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    for name, parameter in module.named_parameters():
+        if name in orthogonal:
+            step = (parameter.detach() - before[name] * (1 - 0.02 * 0.01)).flatten(1)
+            singular = torch.linalg.svdvals(step) / (0.02 * max(1, step.shape[0] / step.shape[1]) ** 0.5)
+            assert 0.6 < singular.median() < 1.3, name  # Newton-Schulz: near one, all of them
+    folder = train_scarnet(
+        data,
+        tmp_path / "m",
+        name="m",
+        preset_name="tiny",
+        folds=[1],
+        turn_degrees=20.0,
+        run_parameters=parameters(optimizer="muon", learning_rate=0.02),
+        progress=False,
+    )
+    card = verify(folder)
+    assert card.input["orientation"] == "patient" and card.training["run"]["optimizer"] == "muon"
 
 
 def test_the_finder_is_trained_in_the_same_way(data, tmp_path):

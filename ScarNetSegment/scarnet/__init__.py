@@ -4,7 +4,7 @@ One package for 3D Slicer, the command line and the browser. Importing it import
 (`series`, `network`, `segmentation`, ...) imports what it needs, and only rooms before it.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 RESEARCH_USE = (
     "For research use only. Not a medical device: not cleared or approved for diagnosis or treatment. "

@@ -15,6 +15,7 @@ import scarnet
 from scarnet.cli.archive import pacs_app
 from scarnet.cli.browser import browser
 from scarnet.cli.cohorts import cohort
+from scarnet.cli.comparisons import compare, study
 from scarnet.cli.evaluation import benchmark, evaluate, evaluate_methods
 from scarnet.cli.models import models_app
 from scarnet.cli.patient import measure, segment
@@ -22,6 +23,7 @@ from scarnet.cli.samples import demo, phantom
 from scarnet.cli.studies import series_app
 from scarnet.cli.training import cross_validate, train
 from scarnet.errors import ScarNetError
+from scarnet.temporary import remove_stale
 
 app = typer.Typer(
     name="scarnet",
@@ -41,6 +43,8 @@ COMMANDS = (
     cohort,
     benchmark,
     evaluate_methods,
+    compare,
+    study,
 )
 for _command in COMMANDS:
     app.command()(_command)
@@ -52,6 +56,7 @@ app.add_typer(pacs_app, name="pacs")
 
 def main() -> None:
     """Entry point: turns our errors into one line and an exit code."""
+    remove_stale()  # what a run that was killed left of its images
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:

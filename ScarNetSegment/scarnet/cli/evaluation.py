@@ -11,8 +11,14 @@ from scarnet.errors import UsageError
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder of labelled patients, as for train.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder of labelled patients, as for train; or of predicted label maps, with TRUTH.")
+    ],
     output: Output,
+    truth: Annotated[
+        Optional[Path],
+        typer.Argument(help="Folder of the experts' label maps, same names: NAME.nii.gz or NAME_labels.nii.gz."),
+    ] = None,
     model: Model = "default",
     folds: Folds = None,
     device: Device = "auto",
@@ -22,8 +28,14 @@ def evaluate(
         typer.Option("--stress", help="Also change the patients as other scanners and archives would: stress.csv."),
     ] = False,
 ) -> None:
-    """Segment labelled patients that the model was not trained on and compare with the experts."""
+    """Segment labelled patients that the model was not trained on and compare with the experts; or compare label maps that are there."""
+    if truth is not None:
+        from scarnet.cli.comparisons import evaluate_folders
+
+        evaluate_folders(data, truth, output)
+        return
     from scarnet.evaluation.evaluate import evaluate_model, evaluate_stressed, summarise, summarise_doubt
+    from scarnet.evaluation.results import provenance, write_results
     from scarnet.export.outputs import check_writable
     from scarnet.export.tables import write_csv
     from scarnet.files import replacing
@@ -41,6 +53,7 @@ def evaluate(
     summary = summarise(evaluation.cases) | {"doubt": summarise_doubt(evaluation.slices)}
     write_csv(output / "cases.csv", evaluation.cases)
     write_csv(output / "slices.csv", evaluation.slices)
+    write_results(output / "full", {Path(model).name: evaluation.judged}, facts={"provenance": provenance()})
     with replacing(output / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
@@ -100,6 +113,10 @@ def benchmark(
     many: Annotated[
         bool, typer.Option("--cohort/--no-cohort", help="Time scarnet cohort with one process and with all.")
     ] = True,
+    patients: Annotated[
+        Optional[int],
+        typer.Option(min=8, help="Also time scarnet cohort once on so many simulated patients, and watch its memory."),
+    ] = None,
 ) -> None:
     """Time the main job step by step on this computer, first and warm, beside what else is installed."""
     from scarnet.evaluation.benchmark import benchmark as run
@@ -115,6 +132,7 @@ def benchmark(
         peers=peers,
         growth=growth,
         cohort=many,
+        patients=patients,
         on_step=lambda text: typer.echo(f"{text} …", err=True),
     )
     written = write_benchmark(output, result)

@@ -21,7 +21,17 @@ class Images(str, Enum):
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
 Model = Annotated[str, typer.Option(help="Name of a model, or a model folder.")]
+AnyModel = Annotated[
+    str,
+    typer.Option(
+        help="Name of a model, or a model folder; a trained nnU-Net's folder; a MedSAM checkpoint (.pth); myopari; or "
+        "threshold:METHOD (5sd, fwhm, ewa, ...) with --myocardium."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Runtime = Annotated[
+    str, typer.Option(help="auto, onnxruntime, openvino or torch; auto: as the model's card says, torch on a GPU.")
+]
 Spacing = Annotated[
     Optional[str],
     typer.Option(help="DX,DY,DZ in mm (columns, rows, slice distance) for a file that does not state it."),

@@ -8,17 +8,18 @@ import typer
 
 import scarnet
 from scarnet.cli.options import (
+    AnyModel,
     Density,
     Device,
     Dicom,
     Flips,
     Identified,
-    Model,
     NoReport,
     Output,
     Paper,
     PaperSize,
     Remote,
+    Runtime,
     RvInsertion,
     Said,
     Spacing,
@@ -35,9 +36,18 @@ def segment(
         typer.Argument(help="DICOM (a whole study's folder, a file, a DICOMDIR or a zip), .nii(.gz), .nrrd or .mha."),
     ],
     output: Output,
-    model: Model = "default",
+    model: AnyModel = "default",
     device: Device = "auto",
+    runtime: Runtime = "auto",
     lv_center: Annotated[Optional[str], typer.Option(help="X,Y,Z (LPS, mm) inside the left ventricle.")] = None,
+    box: Annotated[
+        Optional[str],
+        typer.Option(help="X0,Y0,Z0,X1,Y1,Z1 (LPS, mm): corners of a box about the ventricle, for MedSAM."),
+    ] = None,
+    myocardium: Annotated[
+        Optional[Path],
+        typer.Option(help="Label map whose muscle a threshold method works on (--model threshold:METHOD)."),
+    ] = None,
     spacing: Spacing = None,
     series: Stack = None,
     reconstruction: Said = None,
@@ -56,16 +66,17 @@ def segment(
     from scarnet.export import write_outputs
     from scarnet.export.dicom.source import check_dicom_output
     from scarnet.export.outputs import check_writable
+    from scarnet.peers import back_end
     from scarnet.quantification import QuantificationParameters, quantify
-    from scarnet.segmentation import segment as run
     from scarnet.series import read_lge
     from scarnet.series.patient import read_patient
 
     parameters = QuantificationParameters(
         density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3)
     )
-    center = numbers(lv_center, "--lv-center", 3)
+    center, corners = numbers(lv_center, "--lv-center", 3), numbers(box, "--box", 6)
     check_writable(output)
+    chosen = back_end(model, device=device, runtime=runtime, test_time_flips=flips)
     found = read_lge(
         input,
         spacing_mm=numbers(spacing, "--spacing", 3),
@@ -77,12 +88,8 @@ def segment(
         check_dicom_output(found)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("Reading", total=None)
-        segmentation = run(
-            found,
-            model=model,
-            device=device,
-            lv_center_lps_mm=center,
-            test_time_flips=flips,
+        segmentation = chosen.segment(
+            _request(found, center, corners, myocardium),
             on_progress=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
         )
     report = quantify(found, segmentation.labels, parameters=parameters, segmentation=segmentation, patient=patient)
@@ -97,6 +104,17 @@ def segment(
         with_dicom=dicom,
     )
     _print_report(report, written)
+
+
+def _request(series, center, corners, myocardium: Path | None):
+    import numpy as np
+
+    from scarnet.evaluation.folders import on_grid, read_labels
+    from scarnet.peers import Request
+
+    muscle = None if myocardium is None else on_grid(myocardium.name, *read_labels(myocardium), series.geometry)
+    box = None if corners is None else np.reshape(corners, (2, 3))
+    return Request(series, lv_center_lps_mm=center, box_lps_mm=box, myocardium=muscle)
 
 
 def measure(

@@ -16,10 +16,17 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
     preset: Annotated[
-        str, typer.Option(help="compact, paper, tiny, or finder for the network that finds the LV.")
+        str,
+        typer.Option(
+            help="compact, small, paper, tiny; finder for the network that finds the LV; medsam, medsam-small; "
+            "nnunet-2d, nnunet-3d_fullres."
+        ),
     ] = "compact",
     folds: Folds = None,
     epochs: Annotated[int, typer.Option(min=1)] = 32,
+    minutes: Annotated[
+        Optional[float], typer.Option(min=0.01, help="Train for so long by the clock, whatever --epochs says.")
+    ] = None,
     samples_per_epoch: Annotated[int, typer.Option(min=16)] = 2000,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
@@ -28,7 +35,11 @@ def train(
         Optional[str], typer.Option(help="An added encoder (MedSAM) to start from; paper preset.")
     ] = None,
     cine: Annotated[Optional[Path], typer.Option(help="Folder of cine anatomy: further hearts.")] = None,
-    start: Annotated[Optional[str], typer.Option(help="A model of the same preset to go on from.")] = None,
+    start: Annotated[
+        Optional[str],
+        typer.Option(help="A model of the same preset to go on from; for medsam the published checkpoint."),
+    ] = None,
+    tune: Annotated[str, typer.Option(help="What of MedSAM is trained: decoder or full.")] = "full",
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Also draw infarcts into hearts.")] = False,
     seed: int = 1,
     name: Annotated[Optional[str], typer.Option(help="Name on the card; default: the folder's.")] = None,
@@ -43,6 +54,9 @@ def train(
     from scarnet.export.outputs import check_writable
 
     check_writable(output)
+    if preset.startswith("nnunet-"):
+        _train_nnunet(data, output, preset.removeprefix("nnunet-"), fold_numbers(folds), minutes, seed, accelerator)
+        return
     try:
         from scarnet.training.loop import RunParameters
         from scarnet.training.train import train_finder, train_scarnet
@@ -57,11 +71,16 @@ def train(
         precision=precision,
         accelerator=accelerator,
         devices=devices if devices == "auto" else int(devices),
+        minutes=minutes,
     )
     common = dict(name=name or output.name, folds=fold_numbers(folds), run_parameters=run_parameters, licence=licence)
     common |= dict(version=model_version, citation=citation)
     if preset == "finder":
         folder = train_finder(data, output, cine=cine, **common)
+    elif preset.startswith("medsam"):
+        from scarnet.peers.medsam_training import train_medsam
+
+        folder = train_medsam(data, output, preset_name=preset, tune=tune, checkpoint=start and Path(start), **common)
     else:
         folder = train_scarnet(
             data,
@@ -75,6 +94,16 @@ def train(
             **common,
         )
     typer.echo(f"Model written to {folder}")
+
+
+def _train_nnunet(data: Path, output: Path, configuration: str, folds, minutes, seed: int, accelerator: str) -> None:
+    from scarnet.peers.nnunet import train_nnunet
+    from scarnet.training.data import list_cases
+
+    cases = [case for case in list_cases(data) if folds is None or case.fold in folds]
+    device = {"cpu": "cpu", "gpu": "cuda", "mps": "mps"}.get(accelerator, "auto")
+    folder = train_nnunet(cases, output, configuration=configuration, minutes=minutes, seed=seed, device=device)
+    typer.echo(f"nnU-Net written to {folder}")
 
 
 def cross_validate(
@@ -104,6 +133,8 @@ def cross_validate(
     check_writable(output)
     try:
         from scarnet.evaluation import cross_validation as cv
+        from scarnet.evaluation.gallery import write_gallery
+        from scarnet.training.data import list_cases
         from scarnet.training.recipe import Recipe, Workshop
     except ImportError as error:
         raise _packages_missing(error) from None
@@ -114,6 +145,11 @@ def cross_validate(
     cases, slices, chosen = cv.judge(predictions)
     summary = cv.write_results(output, cases, slices, chosen)
     typer.echo(json.dumps(summary, indent=2))
+    decisions = {int(fold): choice["decision"] for fold, choice in chosen["without_fold"].items()}
+    try:
+        write_gallery(output / "gallery", list_cases(data), predictions, cases, decisions)
+    except UsageError as problem:
+        typer.echo(str(problem), err=True)
     if final is not None:
         finder = workshop.finder(None, final / "lv-finder", version=model_version)
         folder = workshop.segmenter(None, final / name, name=name, version=model_version)

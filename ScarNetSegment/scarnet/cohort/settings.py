@@ -56,5 +56,5 @@ def check_networks(settings: CohortSettings) -> None:
 
 def _network_sha256(name: str, kind: str = "scarnet") -> str:
     card = read_card(find_model(name, kind=kind))
-    parts = {part: getattr(card, part) for part in ("files", "input", "decision", "interval")}
+    parts = {part: getattr(card, part) for part in ("files", "input", "decision", "interval", "doubt", "runtime")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -57,12 +57,13 @@ def benchmark(
     peers: bool = True,
     growth: bool = True,
     cohort: bool = True,
+    patients: int | None = None,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Everything there is to time on the LGE series at `path`, JSON-ready (schema `scarnet-benchmark/1`).
 
     `peers`: other runtimes and networks, where they are installed; `growth`: with slices and pixels; `cohort`: many patients on
-    one processor and on all. Each part runs in a
+    one processor and on all; `patients`: as many simulated ones, once with one process and once with all. Each part runs in a
     process of its own. Raises InputError and ModelError as `segment` does.
     """
     say = on_step or (lambda text: None)
@@ -89,6 +90,10 @@ def benchmark(
     if cohort:
         say("Many patients")
         result["cohort"] = time_cohort(path, model, repeats)
+    if patients is not None:
+        from scarnet.evaluation.benchmark_cohort import time_many
+
+        result["many"] = time_many(patients, model=model, on_step=say)
     if peers:
         from scarnet.evaluation.benchmark_peers import PEERS
 
@@ -176,12 +181,13 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     with clock("infer"):
-        network = load_network(find_model(model), device="cpu")
-        grid, inputs = network_inputs(series, center, network)
-        from scarnet.segmentation.segment import predict
+        from scarnet.segmentation.segment import crop_grid, orientation_of, predict, views_of
 
+        network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)
-        crops = predict(network, inputs, flips=flips)
+        views = views_of(orientation_of(network), several=flips)
+        grid = crop_grid(series, network, center, views)
+        crops = predict(network, *grid.extract(series.image), views)
     with clock("clean"):
         segmentation = _finish(series, network, center, grid, crops)
     with clock("measure"):
@@ -193,16 +199,6 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         write_outputs(Path(folder) / "out", series, segmentation.labels, report, segmentation=segmentation)
     return clock.seconds
-
-
-def network_inputs(series: LgeSeries, center: np.ndarray, network):
-    """The crop's grid, and what the network is given `[slice, in_slices, side, side]`."""
-    from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
-
-    card = network.card
-    grid = CropGrid(series.geometry, center, card.input["side"], card.input["pixel_mm"])
-    crops, inside = grid.extract(series.image)
-    return grid, with_neighbours(normalise(crops, inside), card.input["in_slices"])
 
 
 def _finish(series: LgeSeries, network, center: np.ndarray, grid, crops: np.ndarray):
@@ -233,14 +229,24 @@ def time_case(path: Path, model: str, repeats: int) -> dict[str, Any]:
 def time_command(path: Path, model: str, repeats: int) -> dict[str, Any]:
     """`scarnet segment` from a cold start, in turn with a bare import of the libraries that it uses."""
     imports = "import " + ", ".join(LIBRARIES.split())
-    whole, libraries = [], []
+    whole, libraries, own_processor = [], [], []
     for _ in range(repeats):
+        before = _children_seconds()
         with tempfile.TemporaryDirectory() as folder:
             command = ["-m", "scarnet.cli", "segment", str(path), "-o", folder, "--model", model, "--device", "cpu"]
             whole.append(_seconds_of([sys.executable, *command]))
+        between = _children_seconds()
         libraries.append(_seconds_of([sys.executable, "-c", imports]))
+        own_processor.append(2 * between - before - _children_seconds())
     own = [a - b for a, b in zip(whole, libraries, strict=True)]
-    return {"whole_s": spread(whole), "import_of_libraries_s": spread(libraries), "own_s": spread(own)}
+    found = {"whole_s": spread(whole), "import_of_libraries_s": spread(libraries), "own_s": spread(own)}
+    return found | ({"own_processor_s": spread(own_processor)} if max(own_processor) > 0 else {})
+
+
+def _children_seconds() -> float:
+    """Processor time of processes that were started here and have ended: what a busy computer does not lengthen."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def time_cohort(path: Path, model: str, repeats: int) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from scarnet.evaluation.benchmark import network_inputs, peak_memory_mb, spread
+from scarnet.errors import UsageError
+from scarnet.evaluation.benchmark import peak_memory_mb, spread
 from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
+from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.segmentation.finder import find_lv
-from scarnet.segmentation.segment import predict
+from scarnet.segmentation.segment import crop_grid, orientation_of, predict, views_of
 from scarnet.series import LgeSeries, read_lge
 
 #: Slices that the rewritten paper network is timed on.
@@ -55,11 +57,12 @@ def in_turn(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) ->
 
 
 def _ours(path: Path, model: str) -> tuple[LgeSeries, Any, np.ndarray, np.ndarray]:
-    """Series, network, centre and the network's input for a case."""
+    """Series, network, centre and the network's input for a case `[slice, in_slices, side, side]`, one view of each slice."""
     series = read_lge(path)
     center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     network = load_network(find_model(model), device="cpu")
-    return series, network, center, network_inputs(series, center, network)[1]
+    crops = crop_grid(series, network, center, views_of(orientation_of(network), several=False)).extract(series.image)
+    return series, network, center, with_neighbours(normalise(*crops), network.card.input["in_slices"])
 
 
 def _torch():
@@ -104,6 +107,20 @@ def _eager(path: Path, model: str, repeats: int) -> dict[str, Any]:
     }
 
 
+def _openvino(path: Path, model: str, repeats: int) -> dict[str, Any]:
+    """The same network in OpenVINO at the same precision and number of threads: all slices as one batch each."""
+    _, network, _, inputs = _ours(path, model)
+    if network.runtime != "onnxruntime":
+        raise _NotHere(f"this model runs in {network.runtime}")
+    try:
+        other = load_network(find_model(model), device="cpu", runtime="openvino")
+    except UsageError:
+        raise _NotHere("openvino is not installed") from None
+    result = in_turn(lambda: network.logits(inputs), lambda: other.logits(inputs), repeats)
+    difference = float(np.abs(network.logits(inputs) - other.logits(inputs)).max())
+    return result | {"largest_difference_of_a_logit": round(difference, 6)}
+
+
 def _matrix_gflops(torch, size: int = 1024, repeats: int = 5) -> float:
     """What a large float32 matrix product reaches with the same number of threads: what the processor allows."""
     a, b = torch.rand(size, size), torch.rand(size, size)
@@ -130,7 +147,7 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
     from scarnet.network.build import build
     from scarnet.network.config import PRESETS
 
-    _, network, _, inputs = _ours(path, model)
+    series, network, center, inputs = _ours(path, model)
     torch.manual_seed(0)
     plain = build("scarnet", PRESETS["paper"].to_dict()).eval()
     side = PRESETS["paper"].input_size
@@ -143,7 +160,9 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
 
     if not rewritten:
         flips = network.card.decision.get("test_time_flips", False)
-        return in_turn(lambda: predict(network, inputs, flips=flips), lambda: run(plain), repeats)
+        views = views_of(orientation_of(network), several=flips)
+        crops = crop_grid(series, network, center, views).extract(series.image)
+        return in_turn(lambda: predict(network, *crops, views), lambda: run(plain), repeats)
     from scarnet.network.faster import faster
 
     quick = faster(plain)
@@ -261,6 +280,10 @@ def eager(path: Path, model: str, repeats: int) -> dict[str, Any]:
     return _peer(_eager)(path, model, repeats)
 
 
+def openvino(path: Path, model: str, repeats: int) -> dict[str, Any]:
+    return _peer(_openvino)(path, model, repeats)
+
+
 def paper(path: Path, model: str, repeats: int) -> dict[str, Any]:
     return _peer(_paper)(path, model, repeats)
 
@@ -276,6 +299,7 @@ def nnunet(path: Path, model: str, repeats: int) -> dict[str, Any]:
 #: Name to what times it; plain functions, which a process of its own can be given.
 PEERS: dict[str, Callable[[Path, str, int], dict[str, Any]]] = {
     "the same network in plain eager torch": eager,
+    "the same network in OpenVINO": openvino,
     "the plain eager paper network": paper,
     "the paper network: plain beside rewritten": paper_faster,
     "nnU-Net v2 at its defaults": nnunet,

@@ -35,7 +35,8 @@ def markdown(result: dict[str, Any]) -> str:
     command = result["command"]
     lines += [
         f"`scarnet segment` from a cold start: {_spread(command['whole_s'])}, of which {_spread(command['own_s'])} beyond the "
-        f"import of its libraries.",
+        f"import of its libraries"
+        + (f" ({_spread(command['own_processor_s'])} of processor time)." if "own_processor_s" in command else "."),
         "",
     ]
     if "growth" in result:
@@ -52,6 +53,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"{_spread(many['all_processes_s'])} with {many['processes']}: {_spread(many['times_faster'])} times faster.",
             "",
         ]
+    if "many" in result:
+        lines += _many(result["many"])
     if "peers" in result:
         lines += ["| beside | ours | theirs | times longer | peak memory, MB |", "|---|---|---|---|---|"]
         for name, peer in result["peers"].items():
@@ -70,6 +73,22 @@ def markdown(result: dict[str, Any]) -> str:
                     "",
                 ]
     return "\n".join(lines)
+
+
+def _many(many: dict[str, Any]) -> list[str]:
+    faster = (
+        "" if many["times_faster"] is None else f": {many['times_faster']:.2f} times faster with {many['processes']}"
+    )
+    lines = [f"`scarnet cohort` on {many['patients']} simulated patients, once each{faster}.", ""]
+    lines += [
+        "| processes | seconds | seconds per patient, by quarter | memory by quarter, MB (median) |",
+        "|---|---|---|---|",
+    ]
+    for run in many["runs"]:
+        seconds = ", ".join(f"{s:.2f}" for s in run["seconds_per_patient_by_quarter"])
+        memory = ", ".join(f"{m['median']:.0f}" for m in run["memory_mb_by_quarter"])
+        lines.append(f"| {run['processes']} | {run['seconds']:.1f} | {seconds} | {memory} |")
+    return [*lines, ""]
 
 
 def _spread(values: dict[str, float]) -> str:

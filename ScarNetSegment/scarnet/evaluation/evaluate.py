@@ -10,6 +10,7 @@ from scipy import stats
 from scarnet.conventions import dice, myocardium_mask, scar_mask
 from scarnet.errors import InputError
 from scarnet.evaluation.agreement import auroc
+from scarnet.evaluation.judge import Judged, judge_case
 from scarnet.evaluation.overlap import compare
 from scarnet.evaluation.stress import CHANGES
 from scarnet.network import find_model, read_card
@@ -22,10 +23,11 @@ from scarnet.training.data import list_cases, read_case
 
 @dataclass
 class Evaluation:
-    """`cases`: one row per patient; `slices`: one per slice that holds a ventricle, drawn or found."""
+    """`cases`: one row per patient; `slices`: one per slice that holds a ventricle, drawn or found; `judged`: every measure there is."""
 
     cases: list[dict] = field(default_factory=list)
     slices: list[dict] = field(default_factory=list)
+    judged: Judged = field(default_factory=Judged)
 
 
 def evaluate_model(
@@ -67,6 +69,11 @@ def evaluate_model(
         }
         result.cases.append(row)
         result.slices += _slice_rows(case.name, labels, truth, doubt, scar_doubt)
+        measured, slices = judge_case(
+            case.name, labels, truth, series.geometry, group=case.group, fold=case.fold, error=error
+        )
+        result.judged.cases.append(measured)
+        result.judged.slices += slices
         if on_case is not None:
             on_case(row)
     if not result.cases:

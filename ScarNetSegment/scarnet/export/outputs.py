@@ -1,8 +1,6 @@
 """Everything a run leaves in its folder, or nothing."""
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from scarnet.quantification import ScarReport
 from scarnet.segmentation import ScarSegmentation
 from scarnet.segments import read_origins
 from scarnet.series import LgeSeries
+from scarnet.temporary import PrivateFolder
 
 
 def check_writable(folder: Path) -> None:
@@ -51,11 +50,12 @@ def write_outputs(
     edited = tuple(report.provenance.get("edits") or ())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        private = PrivateFolder(prefix=".part-", parent=folder)
     except OSError as error:
         raise UsageError(
             f"Nothing can be written to {folder} ({error.strerror}); choose another output folder."
         ) from error
+    stage = Path(private.name)
     try:
         if with_segmentation:
             write_label_map(stage / "labels.nii.gz", labels, series.geometry)
@@ -93,6 +93,6 @@ def write_outputs(
             f"Nothing was written to {folder} ({error.strerror}); free space or choose another folder."
         ) from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        private.cleanup()
         if made and not any(folder.iterdir()):
             folder.rmdir()

@@ -44,7 +44,7 @@ class SlicePicture:
     def data_uri(self) -> str:
         """The grey image as PNG."""
         buffer = io.BytesIO()
-        Image.fromarray(self.grey).save(buffer, "PNG", compress_level=6)
+        Image.fromarray(self.grey).save(buffer, "PNG", compress_level=4)  # a third of the time of level 6, 2 % larger
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -16,7 +16,7 @@ from scarnet.resources import shipped, user_models_folder
 
 CARD_NAME = "model.json"
 SCHEMA = "scarnet-model/1"
-KINDS = ("scarnet", "finder", "encoder")
+KINDS = ("scarnet", "finder", "encoder", "medsam")
 DEFAULT_MODEL = "compact-emidec"
 DEFAULT_FINDER = "lv-finder"
 WEIGHTS_NAME, ONNX_NAME = "weights.safetensors", "network.onnx"
@@ -34,6 +34,7 @@ class ModelCard:
     input: dict  # pixel_mm, side, in_slices, normalisation
     files: dict[str, str]  # name -> SHA-256
     preset: str = ""
+    runtime: str = ""  # what runs network.onnx on a processor; empty: ONNX Runtime
     decision: dict = field(default_factory=dict)  # scar_threshold, test_time_flips, smallest regions
     interval: dict = field(default_factory=dict)  # calibration of the interval of percent LV
     doubt: dict = field(default_factory=dict)  # calibration of the doubt in a slice's scar

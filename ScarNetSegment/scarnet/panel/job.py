@@ -1,7 +1,6 @@
 """One run of the worker: started, followed, cancelled, cleaned up after."""
 
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +9,7 @@ from pathlib import Path
 from scarnet.process import WORKER, WorkerProcess
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries
+from scarnet.temporary import PrivateFolder
 from scarnet.worker import read_result, write_job
 
 
@@ -52,7 +52,7 @@ class SegmentationJob:
         self.state, self.result, self.error, self.log = JobState.RUNNING, None, "", []
         self.progress = Progress(0, series.image.shape[0], "Starting")
         self._first_slice: tuple[float, int] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="scarnet-", ignore_cleanup_errors=True)
+        self._folder = PrivateFolder()
         try:
             write_job(Path(self._folder.name), series, model=model, device=device, lv_center_lps_mm=lv_center_lps_mm)
             self._process = WorkerProcess(

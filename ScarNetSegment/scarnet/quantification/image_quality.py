@@ -16,8 +16,6 @@ from scarnet.series import StackGeometry
 MISSING_SLICE_STEPS = 1.6
 #: Slice distances that differ by more than this share are unequal.
 UNEQUAL_SHARE = 0.1
-#: The centre of one slice off the line through its neighbours' by this much: another breath-hold. EMIDEC: largest 4.6 mm, none flagged.
-SHIFT_MM = 5.0
 #: Blood over remote myocardium, in standard deviations of remote, median over slices. EMIDEC: 3 flagged.
 LOW_BLOOD_CNR = 2.5
 #: Outlined scar over remote myocardium, likewise. EMIDEC: 3 of 54 flagged.
@@ -85,40 +83,6 @@ def stray_scar_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[st
     )
 
 
-def motion_warnings(labels: np.ndarray, frame: HeartFrame) -> tuple[str, ...]:
-    """Slices whose ventricle lies off the line through its neighbours."""
-    off = slice_shifts_mm(labels, frame)
-    return tuple(
-        f"Slice {k + 1} is shifted by {shift:.0f} mm against its neighbours: another breath-hold, or an outline that is off."
-        for k, shift in off.items()
-    )
-
-
-def slice_shifts_mm(labels: np.ndarray, frame: HeartFrame) -> dict[int, float]:
-    """Shift of every slice that stands out by more than `SHIFT_MM`, the largest first found, then left out of the line."""
-    shape = np.array(labels.shape[1:])
-    centers = {}
-    for k in np.flatnonzero(frame.ring).tolist():
-        rows, columns = np.nonzero(labels[k] > 0)
-        center = np.array([k, rows.mean(), columns.mean()])
-        # An outline cut off by the edge has no centre of its own.
-        if rows.min() > 0 and columns.min() > 0 and rows.max() < shape[0] - 1 and columns.max() < shape[1] - 1:
-            centers[k] = frame.geometry.index_to_lps(center)
-    found: dict[int, float] = {}
-    while len(centers) >= 3:
-        inner = sorted(centers)
-        shifts = {
-            b: _off_line(centers[a], centers[b], centers[c], frame.geometry.normal)
-            for a, b, c in zip(inner, inner[1:], inner[2:], strict=False)
-        }
-        worst = max(shifts, key=shifts.__getitem__)
-        if shifts[worst] < SHIFT_MM:
-            break
-        found[worst] = shifts[worst]
-        del centers[worst]
-    return dict(sorted(found.items()))
-
-
 def contrast_warnings(
     image: np.ndarray, labels: np.ndarray, frame: HeartFrame, remote: RemoteRegion, *, no_signal: np.ndarray
 ) -> tuple[str, ...]:
@@ -152,11 +116,6 @@ def contrast_warnings(
 def no_signal_level(image: np.ndarray) -> np.ndarray:
     """`(slices,)`: what air and lung give in each slice of the whole field of view; every other pixel is enough."""
     return np.percentile(image[:, ::2, ::2], NO_SIGNAL_PERCENTILE, axis=(1, 2))
-
-
-def _off_line(a: np.ndarray, b: np.ndarray, c: np.ndarray, normal: np.ndarray) -> float:
-    share = ((b - a) @ normal) / ((c - a) @ normal)
-    return float(np.linalg.norm(b - (a + share * (c - a))))
 
 
 def _median(values: np.ndarray) -> float:

@@ -6,8 +6,9 @@ import numpy as np
 
 from scarnet.errors import InputError
 from scarnet.quantification.aha import measure_segments, volume_beyond_segments_ml
+from scarnet.quantification.breath_hold import shift_warnings
 from scarnet.quantification.frame import HeartFrame, heart_frame
-from scarnet.quantification.image_quality import contrast_warnings, motion_warnings, no_signal_level
+from scarnet.quantification.image_quality import contrast_warnings, no_signal_level
 from scarnet.quantification.insertion import RvInsertion, find_insertion
 from scarnet.quantification.muscle import MuscleSignal, muscle_signal
 from scarnet.quantification.remote import RemoteRegion, find_remote
@@ -85,7 +86,7 @@ def measure_regions(
         summary=summarise(segments, percent_lv, float(np.nanmedian(rays.scar_start)) if enhanced.size else None),
         warnings=(
             *_warnings(insertion),
-            *motion_warnings(labels, frame),
+            *shift_warnings(series, labels, frame),
             *contrast_warnings(image, labels, frame, remote, no_signal=no_signal_level(series.image)),
         ),
         provenance={

@@ -20,6 +20,7 @@ from scarnet.segments import (
 )
 from scarnet.series import LgeSeries, Reconstruction, SeriesSource, StackGeometry
 from scarnet.series.checks import NO_ORIENTATION, check_geometry, check_pixels, check_slices, content_sha256
+from scarnet.series.reconstruction import is_signed
 
 #: RAS (Slicer) to LPS (DICOM, the engine) and back.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -89,7 +90,7 @@ def _reconstruction(volume, array: np.ndarray) -> Reconstruction:
     noted = volume.GetAttribute(RECONSTRUCTION_ATTRIBUTE)
     if noted in [r.value for r in Reconstruction]:
         return Reconstruction(noted)
-    return Reconstruction.PSIR if array.min() < 0 else Reconstruction.UNKNOWN
+    return Reconstruction.PSIR if is_signed(array) else Reconstruction.UNKNOWN
 
 
 def _ijk_to_world(volume) -> np.ndarray:

@@ -77,6 +77,14 @@ def patient_axes(geometry: StackGeometry) -> tuple[bool, bool, bool]:
     return bool(transpose), bool(rows @ down < 0), bool(columns @ left < 0)
 
 
+def to_patient_axes(planes: np.ndarray, geometry: StackGeometry) -> np.ndarray:
+    """`[..., row, column]` turned as `patient_axes` says."""
+    transpose, flip_rows, flip_columns = patient_axes(geometry)
+    planes = planes.swapaxes(-1, -2) if transpose else planes
+    planes = planes[..., ::-1, :] if flip_rows else planes
+    return np.ascontiguousarray(planes[..., ::-1] if flip_columns else planes)
+
+
 @dataclass(frozen=True)
 class CropGrid:
     """The square about `center_lps_mm` in every slice of a stack."""
@@ -132,10 +140,7 @@ class CropGrid:
         return first, first + count, resampling_matrix(count, (first - start) / step, 1 / step, self.side)
 
     def _turn(self, crops: np.ndarray) -> np.ndarray:
-        transpose, flip_rows, flip_columns = patient_axes(self.geometry)
-        crops = crops.swapaxes(-1, -2) if transpose else crops
-        crops = crops[..., ::-1, :] if flip_rows else crops
-        return np.ascontiguousarray(crops[..., ::-1] if flip_columns else crops)
+        return to_patient_axes(crops, self.geometry)
 
     def _turn_back(self, crops: np.ndarray) -> np.ndarray:
         transpose, flip_rows, flip_columns = patient_axes(self.geometry)

@@ -13,8 +13,8 @@ from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
 from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
-from scarnet.segmentation.orientations import average_over_orientations
 from scarnet.segmentation.result import ScarSegmentation
+from scarnet.segmentation.views import View, average, in_orientations, orientation_weights, size_of, views_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
@@ -32,6 +32,7 @@ def segment(
     model: str | Path = "default",
     finder: str | Path = "default",
     device: str = "auto",
+    runtime: str | None = None,
     lv_center_lps_mm: np.ndarray | None = None,
     test_time_flips: bool | None = None,
     on_progress: ProgressCallback | None = None,
@@ -39,15 +40,15 @@ def segment(
 ) -> ScarSegmentation:
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
-    `model`, `finder`: a name or folder. `lv_center_lps_mm`: `(3,)`, a point inside the LV instead of searching for it.
-    `test_time_flips`: average over all eight in-plane orientations; None: as the model's card says. `on_progress` is
-    called after, `is_cancelled` asked before every slice. Raises InputError when no LV is found, ModelError for a model
-    that cannot be used, Cancelled, MemoryError when the device is too small.
+    `model`, `finder`: a name or folder. `runtime`: see `scarnet.network.load_network`. `lv_center_lps_mm`: `(3,)`, a point inside
+    the LV instead of searching for it. `test_time_flips`: average over several views of each slice (see `views`); None: as the
+    model's card says. `on_progress` is called after, `is_cancelled` asked before every slice. Raises InputError when no LV is
+    found, ModelError for a model that cannot be used, Cancelled, MemoryError when the device is too small.
     """
     report = on_progress or (lambda done, total, text: None)
     slices = series.image.shape[0]
     report(0, slices, "Loading the model")
-    network = load_network(find_model(model), device=device)
+    network = load_network(find_model(model), device=device, runtime=runtime)
     flips = network.card.decision.get("test_time_flips", False) if test_time_flips is None else test_time_flips
     center = lv_center_lps_mm
     if center is None:
@@ -55,9 +56,12 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    grid = CropGrid(series.geometry, center, network.card.input["side"], network.card.input["pixel_mm"])
+    views = views_of(orientation_of(network), several=flips)
+    grid = crop_grid(series, network, center, views)
+    if orientation_of(network) == "patient" and not series.geometry.states_orientation:
+        views = _upright(series, network, grid, views)
     for attempt in range(1, ATTEMPTS + 1):
-        labels, probabilities = _label(series, network, grid, flips, report, is_cancelled)
+        labels, probabilities = _label(series, network, grid, views, report, is_cancelled)
         better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
         if better is None or attempt == ATTEMPTS:
             break
@@ -97,13 +101,30 @@ def _saying_again(on_progress: ProgressCallback | None) -> ProgressCallback:
     return lambda done, total, text: on_progress(done, total, f"Crop laid anew: {text[:1].lower()}{text[1:]}")
 
 
+def orientation_of(network: LoadedNetwork) -> str:
+    """ "patient" or "any": what hearts the network was trained to meet."""
+    return network.card.input.get("orientation", "any")
+
+
+def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, views: list[View]) -> CropGrid:
+    """The square about a point that holds all views of the network."""
+    side, pixel_mm = network.card.input["side"], network.card.input["pixel_mm"]
+    return CropGrid(series.geometry, center_lps_mm, size_of(views, side), pixel_mm)
+
+
+def _upright(series: LgeSeries, network: LoadedNetwork, grid: CropGrid, views: list[View]) -> list[View]:
+    """The views turned as the network likes them; for files that do not say which way up they are."""
+    middle = replace(grid, side=network.card.input["side"])
+    inputs = with_neighbours(normalise(*middle.extract(series.image)), network.card.input["in_slices"])
+    return in_orientations(views, orientation_weights(lambda x: _softmax(network.logits(x)), inputs))
+
+
 def _label(
-    series, network: LoadedNetwork, grid: CropGrid, flips, report, is_cancelled
+    series, network: LoadedNetwork, grid: CropGrid, views: list[View], report, is_cancelled
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities `[class, slice, row, column]` on the input's grid."""
     crops, inside = grid.extract(series.image)
-    inputs = with_neighbours(normalise(crops, inside), network.card.input["in_slices"])
-    crop_probabilities = predict(network, inputs, flips=flips, on_progress=report, is_cancelled=is_cancelled)
+    crop_probabilities = predict(network, crops, inside, views, on_progress=report, is_cancelled=is_cancelled)
     probabilities = grid.put_back(crop_probabilities)
     probabilities[0] += 1 - probabilities.sum(axis=0)  # outside the crop all is background
     return labels_of(probabilities, series.geometry, network.card.decision), probabilities
@@ -165,21 +186,30 @@ def _percent_lv(series: LgeSeries, labels: np.ndarray) -> float:
 
 
 def predict(
-    network: LoadedNetwork, inputs: np.ndarray, *, flips: bool, on_progress=None, is_cancelled=None
+    network: LoadedNetwork,
+    crops: np.ndarray,
+    inside: np.ndarray,
+    views: list[View],
+    *,
+    on_progress=None,
+    is_cancelled=None,
 ) -> np.ndarray:
-    """`[slice, in_slices, side, side]` to probabilities `[class, slice, side, side]`.
+    """Crops and where the image is, `[slice, size, size]` of `crop_grid`, to probabilities `[class, slice, size, size]`.
 
-    On a GPU all slices go as one batch. On a processor a batch is no faster than its parts, so slices go one by one, each
-    with all its orientations, and progress and cancel are that much finer.
+    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a batch is no faster than its
+    parts, so slices go one by one, each with all its views, and progress and cancel are that much finer.
     """
-    count = len(inputs)
+    side, in_slices = network.card.input["side"], network.card.input["in_slices"]
+    looked_at = np.stack([with_neighbours(normalise(v.of(crops, side), v.of(inside, side)), in_slices) for v in views])
+    count = len(crops)
     step = 1 if network.device == "cpu" else count
     results = []
     for start in range(0, count, step):
         if is_cancelled is not None and is_cancelled():
             raise Cancelled("Segmentation was cancelled; nothing was written.")
-        part = inputs[start : start + step]
-        results.append(average_over_orientations(lambda x: _softmax(network.logits(x)), part, flips=flips))
+        batch = looked_at[:, start : start + step]
+        probabilities = _softmax(network.logits(np.concatenate(batch)))
+        results.append(average(np.split(probabilities, len(views)), views, crops.shape[-1]))
         if on_progress is not None:
             on_progress(min(start + step, count), count, f"Slice {min(start + step, count)} of {count}")
     return np.concatenate(results).swapaxes(0, 1)

@@ -10,7 +10,7 @@ from scarnet.series.header import ImageHeader
 from scarnet.series.lge import LgeSeries, SeriesSource, SlicePicture
 from scarnet.series.pixels import read_pixels
 from scarnet.series.quiet import quiet
-from scarnet.series.reconstruction import decide
+from scarnet.series.reconstruction import decide, offset_note
 from scarnet.series.stacks import Stack
 
 #: Acquisition facts that identify nobody.
@@ -51,10 +51,7 @@ def assemble(stack: Stack, *, name: str = "") -> LgeSeries:
         )
     if offset:
         image = image - np.float32(offset)
-        notes.append(
-            f"The values are stored with an offset of {offset} that the file does not state; it was taken away, so that zero "
-            "is no signal."
-        )
+        notes.append(offset_note(offset))
     notes += _geometry_notes(stack, geometry) + _image_notes(image, dataset)
     return LgeSeries(
         image=image,

@@ -16,8 +16,9 @@ from scarnet.series.checks import (
     content_sha256,
 )
 from scarnet.series.geometry import StackGeometry
-from scarnet.series.lge import LgeSeries, Reconstruction, SeriesSource
+from scarnet.series.lge import LgeSeries, SeriesSource
 from scarnet.series.nifti import stored_spacing_and_nonfinite
+from scarnet.series.reconstruction import from_image, offset_note
 
 KINDS = {
     ".nii": "nifti",
@@ -86,7 +87,11 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
 
 
 def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None = None) -> LgeSeries:
-    """An LGE stack from a file. `spacing_mm`: columns, rows, slices, instead of what the header states."""
+    """An LGE stack from a file. `spacing_mm`: columns, rows, slices, instead of what the header states.
+
+    Such files have no tags: whether they are magnitude or phase-sensitive is decided from the image alone, by the rule that
+    DICOM without tags follows (`scarnet.series.reconstruction.from_image`). Where it cannot tell, the report's rules say so.
+    """
     array, geometry = read_array(path)
     check_slices(geometry.shape[0], path.name)
     image = array.astype(np.float32)
@@ -103,10 +108,14 @@ def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None
     check_geometry(geometry, path.name)
     if not geometry.states_orientation:
         warnings.append(NO_ORIENTATION)
+    reconstruction, offset = from_image(image)
+    if offset:
+        image = image - np.float32(offset)
+        warnings.append(offset_note(offset))
     return LgeSeries(
         image=image,
         geometry=geometry,
-        reconstruction=Reconstruction.PSIR if image.min() < 0 else Reconstruction.UNKNOWN,
+        reconstruction=reconstruction,
         warnings=tuple(warnings),
         source=SeriesSource(kind=kind_of(path) or "", name=path.name, content_sha256=content_sha256(image, geometry)),
         spacing_source=spacing_source,

@@ -6,20 +6,22 @@ is always there and knows JPEG lossless, JPEG-LS, JPEG 2000 and RLE.
 
 import io
 import struct
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from pydicom.encaps import get_frame
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import pixel_array
+from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from scarnet.errors import InputError
 from scarnet.series.header import ImageHeader
 from scarnet.series.members import MAXIMUM_FILE_BYTES, TooLarge
 from scarnet.series.quiet import quiet
+from scarnet.temporary import PrivateFolder
 
 
 def read_pixels(
@@ -30,18 +32,18 @@ def read_pixels(
 
     Raises InputError when pixels are missing, cannot be decoded, or are not as many as the headers state.
     """
-    pictures, exceeding, first, opened = [], [], None, (None, None, None)
+    pictures, exceeding, first, opened = [], [], None, (None, None)
     with quiet():
         for k, header in enumerate(headers):
             try:
                 if opened[0] is not header.member:  # frames of one object follow one another: it is read once
-                    content = header.member.read()
-                    opened = (header.member, content, pydicom.dcmread(io.BytesIO(content), force=True))
-                first = first or opened[2]
-                _check_sizes(opened[2], header, where(k))
-                if _exceeds_bits(opened[2], header):
+                    opened = (header.member, pydicom.dcmread(io.BytesIO(header.member.read()), force=True))
+                dataset = opened[1]
+                first = first or dataset
+                _check_sizes(dataset, header, where(k))
+                if _exceeds_bits(dataset, header):
                     exceeding.append(k)
-                pictures.append(_rescaled(_decoded(opened[2], header, opened[1]), header, where(k)))
+                pictures.append(_rescaled(_decoded(dataset, header), header, where(k)))
             except InputError:
                 raise
             except TooLarge:
@@ -113,25 +115,27 @@ def _rescaled(values: np.ndarray, header: ImageHeader, where: str) -> np.ndarray
     return (values.astype(np.float64) * header.slope + header.intercept).astype(np.float32)
 
 
-def _decoded(dataset: pydicom.Dataset, header: ImageHeader, content: bytes) -> np.ndarray:
+def _decoded(dataset: pydicom.Dataset, header: ImageHeader) -> np.ndarray:
     index = header.frame if header.frames > 1 else None
     try:
         values = pixel_array(dataset, index=index)
     except (RuntimeError, NotImplementedError, AttributeError) as error:
-        values = _decoded_by_gdcm(content, header)
+        values = _decoded_by_gdcm(dataset, header)
         if values is None:
             raise error
     return values[0] if values.ndim == 3 and len(values) == 1 else values
 
 
-def _decoded_by_gdcm(content: bytes, header: ImageHeader) -> np.ndarray | None:
-    """Stored values, or None. GDCM reads files only: one in a folder of our own that is gone afterwards."""
+def _decoded_by_gdcm(dataset: pydicom.Dataset, header: ImageHeader) -> np.ndarray | None:
+    """Stored values, or None. GDCM reads files only: one of the picture alone, nothing of the patient, in a private folder."""
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return None
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's warnings name files on standard error
     try:
-        with tempfile.TemporaryDirectory(prefix="scarnet-") as folder:
+        with PrivateFolder() as folder:
             path = Path(folder) / "image"
-            path.write_bytes(content)
+            _picture_alone(dataset, header).save_as(path, enforce_file_format=True)
             reader = sitk.ImageFileReader()
             reader.SetImageIO("GDCMImageIO")
             reader.SetFileName(str(path))
@@ -139,12 +143,28 @@ def _decoded_by_gdcm(content: bytes, header: ImageHeader) -> np.ndarray | None:
             size = reader.GetSize()
             if tuple(size[:2]) != (header.columns, header.rows) or reader.GetNumberOfComponents() != 1:
                 return None
-            array = sitk.GetArrayFromImage(reader.Execute()).astype(np.float64)
+            array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError:
         return None
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
-    array = array.reshape(-1, header.rows, header.columns)
-    if header.frame >= len(array):
-        return None
-    return np.round((array[header.frame] - header.intercept) / header.slope)  # ITK has applied the rescale
+    return array.reshape(header.rows, header.columns).astype(np.float64)
+
+
+_PIXEL_KEYWORDS = (
+    "SamplesPerPixel PhotometricInterpretation Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation"
+).split()
+
+
+def _picture_alone(dataset: pydicom.Dataset, header: ImageHeader) -> pydicom.Dataset:
+    """One frame, still compressed, as an object that says how it is stored and nothing else (no rescale either)."""
+    alone = pydicom.Dataset()
+    alone.file_meta = FileMetaDataset()
+    alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    alone.file_meta.MediaStorageSOPClassUID = alone.SOPClassUID = SecondaryCaptureImageStorage
+    alone.file_meta.MediaStorageSOPInstanceUID = alone.SOPInstanceUID = generate_uid()
+    for keyword in _PIXEL_KEYWORDS:
+        if keyword in dataset:
+            setattr(alone, keyword, dataset[keyword].value)
+    alone.PixelData = encapsulate([get_frame(dataset.PixelData, header.frame, number_of_frames=header.frames)])
+    return alone

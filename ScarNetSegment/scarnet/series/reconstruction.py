@@ -20,6 +20,11 @@ RAYLEIGH_RATIO, OFFSET_RATIO = 2.6, 3.5
 #: Air is looked for in blocks of this many pixels a side, and is the tenth of them with the least spread.
 BLOCK, AIR_SHARE = 8, 0.1
 
+#: Negative values are a signed signal where they are at least this share of all that are not zero, or where the thousandth lowest lies this
+#: far below zero, as a share of the brightest percent's level. Interpolation of magnitude undershoots by less: cubic by 0.2 %
+#: of pixels and 7 % of that level on simulated images.
+NEGATIVE_SHARE, NEGATIVE_DEPTH = 0.005, 0.1
+
 #: Signs that values are signed, or magnitude, in ImageType (PS3.3 C.8.3.1.1.1; Philips: CR, corrected real).
 _PSIR_TYPES = {"PSIR", "CR", "R", "REAL", "R_IR", "IR_REAL", "PHASE SENSITIVE", "PSIR_M"}
 _MAGNITUDE_TYPES = {"M", "MAG", "MAGNITUDE", "M_IR", "M_FFE", "M_SE"}
@@ -56,10 +61,10 @@ def from_tags(header: ImageHeader) -> Reconstruction:
 def from_image(image: np.ndarray) -> tuple[Reconstruction, int]:
     """What values `[slice, row, column]` show, and the offset that they are stored with (0 for none).
 
-    Negative values are phase-sensitive. Otherwise the quietest parts of the picture, its air, decide: symmetric noise about one of
+    Negative values are phase-sensitive, unless so few and small that interpolation has made them. Otherwise the quietest parts of the picture, its air, decide: symmetric noise about one of
     the known offsets, with tissue below it, is phase-sensitive; noise just above zero is magnitude.
     """
-    if image.min() < 0:
+    if is_signed(image):
         return Reconstruction.PSIR, 0
     air = _air(image)
     if air.size == 0:
@@ -80,6 +85,23 @@ def from_image(image: np.ndarray) -> tuple[Reconstruction, int]:
     if center < 0.15 * top and float(air.mean()) < RAYLEIGH_RATIO * max(float(air.std()), 1e-6):
         return Reconstruction.MAGNITUDE, 0
     return Reconstruction.UNKNOWN, 0
+
+
+def is_signed(image: np.ndarray) -> bool:
+    """Whether values below zero are signal (see `NEGATIVE_SHARE`). `image`: any shape."""
+    if image.min() >= 0:
+        return False
+    values = image[image != 0]  # what was masked or padded to zero shows nothing
+    low, high = np.percentile(values, (0.1, 99))
+    return bool((values < 0).mean() >= NEGATIVE_SHARE or low <= -NEGATIVE_DEPTH * max(high, 0))
+
+
+def offset_note(offset: int) -> str:
+    """Said where values are stored with an offset."""
+    return (
+        f"The values are stored with an offset of {offset} that the file does not state; it was taken away, so that zero "
+        "is no signal."
+    )
 
 
 def _air(image: np.ndarray) -> np.ndarray:

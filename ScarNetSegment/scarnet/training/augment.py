@@ -25,6 +25,9 @@ BEND_POINTS, FIELD_POINTS = 6, 3
 class Strength:
     """How far samples are changed; shares are probabilities."""
 
+    #: Standard deviation of the turn in the plane; None: any orientation, mirrored or not, is as likely as another.
+    turn_degrees: float | None = None
+    any_turn_share: float = 0.12  # where turns are limited: samples that are not
     log_scale: tuple[float, float] = (-0.15, 0.20)  # isotropic, e ** uniform; below 0 the heart is enlarged
     log_stretch: float = 0.08  # one axis against the other: spacings are nominal
     bend_share: float = 0.25
@@ -51,7 +54,7 @@ def placed(
     generators: list[np.random.Generator],
     strength: Strength,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows `[n, channel, size, size]` and labels `[n, size, size]` to crops of `side` in any orientation.
+    """Windows `[n, channel, size, size]` and labels `[n, size, size]` to crops of `side`, turned, scaled and bent.
 
     `shifts` `(n, 2)`: rows and columns in pixels from the windows' middle to the crops'. Labels are resampled class by class
     and the largest wins: no value is ever invented between two.
@@ -60,7 +63,7 @@ def placed(
     theta = np.zeros((count, 2, 3), np.float32)
     bends = np.zeros((count, 2, BEND_POINTS, BEND_POINTS), np.float32)
     for n, rng in enumerate(generators):
-        angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+        angle, mirror = _orientation(rng, strength)
         scale = np.exp(rng.uniform(*strength.log_scale))
         stretch = np.exp(rng.uniform(-0.5, 0.5) * strength.log_stretch)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -77,6 +80,13 @@ def placed(
     sampled = F.grid_sample(classes, grid, "bilinear", "zeros", align_corners=False)
     sampled[:, OUTSIDE] += 1 - sampled.sum(1)  # beyond the window there is no image either
     return image, sampled.argmax(1)
+
+
+def _orientation(rng: np.random.Generator, strength: Strength) -> tuple[float, float]:
+    """Angle of the turn in the plane, and -1 where the picture is mirrored."""
+    if strength.turn_degrees is None or rng.random() < strength.any_turn_share:
+        return rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+    return np.deg2rad(rng.normal(0, strength.turn_degrees)), 1.0
 
 
 def other_intensities(

@@ -10,7 +10,7 @@ import numpy as np
 
 from scarnet.conventions import Label
 from scarnet.errors import InputError
-from scarnet.segmentation.crop import resampling_matrix
+from scarnet.segmentation.crop import patient_axes, resampling_matrix, to_patient_axes
 from scarnet.series import LgeSeries, read_label_map, read_lge
 
 IMAGE_SUFFIX, LABEL_SUFFIX = "_image.nii.gz", "_labels.nii.gz"
@@ -79,7 +79,7 @@ def read_case(case: CaseFile) -> tuple[LgeSeries, np.ndarray]:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """A patient's slices at `pixel_mm`, in array orientation (augmentation turns them anyway).
+    """A patient's slices at `pixel_mm`, along patient axes where the file knows them (see `crop.patient_axes`).
 
     `image` float32 and `labels` uint8 `[slice, row, column]`; `center` `(row, column)` of the LV in these pixels.
     """
@@ -99,7 +99,10 @@ def resample_labels(labels: np.ndarray, to_rows: np.ndarray, to_columns: np.ndar
 @lru_cache(maxsize=256)  # the folds of a cross-validation share their patients
 def prepare(case: CaseFile, pixel_mm: float) -> PreparedCase:
     series, labels = read_case(case)
-    return _prepared(case.name, series.image, labels, series.geometry.pixel_spacing_mm, pixel_mm)
+    image, labels = (to_patient_axes(planes, series.geometry) for planes in (series.image, labels))
+    spacing_mm = series.geometry.pixel_spacing_mm
+    spacing_mm = spacing_mm[::-1] if patient_axes(series.geometry)[0] else spacing_mm
+    return _prepared(case.name, image, labels, spacing_mm, pixel_mm)
 
 
 def _prepared(name: str, image, labels, spacing_mm: tuple[float, float], pixel_mm: float) -> PreparedCase:

@@ -1,12 +1,15 @@
 """One training run: from prepared samples to an averaged state, resumable after a kill at any moment."""
 
 import csv
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, Timer, WeightAveraging
+from lightning.pytorch.trainer.states import RunningStage
 from torch.utils.data import DataLoader, Dataset
 
 from scarnet.training.samples import NumberedSampler
@@ -14,7 +17,12 @@ from scarnet.training.samples import NumberedSampler
 
 @dataclass(frozen=True)
 class RunParameters:
-    """How long and how a network is trained. `seed` fixes weights and every sample."""
+    """How long and how a network is trained. `seed` fixes weights and every sample.
+
+    With `minutes` training takes that long by the `clock`, whatever `epochs` says: rate and running mean then follow the time that is
+    spent, so that a fast network gets more steps than a slow one. Such a run is not the same run on another machine. `clock`: "wall",
+    or "processor" for the time that this process was at work, which on a busy machine is what rivals can be given equally.
+    """
 
     epochs: int
     samples_per_epoch: int = 2000
@@ -24,6 +32,9 @@ class RunParameters:
     seed: int = 1
     accelerator: str = "auto"
     devices: int | str = "auto"
+    minutes: float | None = None
+    clock: str = "wall"
+    optimizer: str = "adamw"  # or "muon", whose learning rates are ten times as large
     precision: str = "32-true"  # Lightning's; "bf16-mixed" is a third faster on processors that know bfloat16
 
     @property
@@ -34,6 +45,52 @@ class RunParameters:
     @property
     def total_steps(self) -> int:
         return self.epochs * (self.samples_per_epoch // self.batch_size)
+
+
+#: Share of a timed run in which the rate climbs.
+TIMED_WARM_UP = 0.05
+
+
+CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
+
+
+class TimeBudget(Timer):
+    """Ends training when `minutes` are spent (a resumed run goes on counting) and lets the rate fall to zero by then."""
+
+    def __init__(self, minutes: float, clock: str = "wall"):
+        super().__init__(duration={"seconds": 60 * minutes}, interval="step", verbose=False)
+        self.seconds, self.clock, self.started = 60 * minutes, CLOCKS[clock], None
+
+    def on_train_start(self, trainer, module):
+        self.started = self.clock()
+
+    def time_elapsed(self, stage=RunningStage.TRAINING) -> float:
+        if stage != RunningStage.TRAINING:
+            return 0.0
+        return self._offset + (self.clock() - self.started if self.started is not None else 0.0)
+
+    def on_train_batch_start(self, trainer, module, batch, batch_index):
+        factor = timed_factor(self.time_elapsed() / self.seconds)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+
+def timed_factor(share: float) -> float:
+    """Of the learning rate after a `share` of the time: a linear warm-up and a cosine to zero, as over steps."""
+    if share < TIMED_WARM_UP:
+        return max(share / TIMED_WARM_UP, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * min((share - TIMED_WARM_UP) / (1 - TIMED_WARM_UP), 1.0)))
+
+
+def timed_average(decay: float) -> WeightAveraging:
+    """Running mean of weights where the number of steps is not known: over the last tenth of them, at most `decay`'s reach."""
+
+    def average(mean, current, count):
+        kept = min(decay, float(1 + count) / float(10 + count))
+        return mean * kept + current * (1 - kept)
+
+    return WeightAveraging(use_buffers=True, avg_fn=average)
 
 
 class EpochMetrics(L.Callback):
@@ -74,17 +131,21 @@ def run(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=1, monitor=None, every_n_epochs=1)
+    timed = parameters.minutes is not None
+    metrics = EpochMetrics(folder / "metrics.csv")
+    average = timed_average(parameters.ema_decay) if timed else EMAWeightAveraging(decay=parameters.averaging_decay)
     trainer = L.Trainer(
-        max_epochs=parameters.epochs,
+        max_epochs=-1 if timed else parameters.epochs,
         accelerator=parameters.accelerator,
         devices=parameters.devices,
         precision=parameters.precision,
         gradient_clip_val=1.0,
         callbacks=[
             checkpoint,
-            EMAWeightAveraging(decay=parameters.averaging_decay),
-            EpochMetrics(folder / "metrics.csv"),
+            average,
+            metrics,
         ]
+        + ([TimeBudget(parameters.minutes, parameters.clock)] if timed else [])
         + ([RichProgressBar()] if progress else []),
         logger=False,
         enable_progress_bar=progress,
@@ -99,4 +160,8 @@ def run(
     )
     last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=False)
+    if not metrics.started and last.is_file():
+        # It was killed when all was trained and before the model was written: Lightning then runs no epoch and no end, which is where
+        # the mean of the weights would have been put in place. The checkpoint keeps it as its own state.
+        module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
     return {key: value.detach().cpu() for key, value in module.network.state_dict().items()}

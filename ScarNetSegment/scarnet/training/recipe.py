@@ -18,7 +18,8 @@ class Recipe:
 
     preset: str = "small"
     start: RunParameters = _ON_CINE
-    patients: RunParameters = replace(_ON_CINE, epochs=13, learning_rate=3e-3, seed=2)
+    patients: RunParameters = replace(_ON_CINE, epochs=20, learning_rate=0.02, optimizer="muon", seed=2)
+    turn_degrees: float = 20.0  # patients lie along patient axes, but for this
     finder_start: RunParameters = RunParameters(epochs=8, learning_rate=3e-3, seed=3)
     finder: RunParameters = RunParameters(epochs=2, samples_per_epoch=1000, learning_rate=1e-3, seed=3)
 
@@ -59,6 +60,7 @@ class Workshop:
             folds=folds,
             start=start,
             synthetic=True,
+            turn_degrees=self.recipe.turn_degrees,
             run_parameters=self.recipe.patients,
             **card,
         )

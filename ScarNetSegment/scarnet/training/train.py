@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import lightning as L
@@ -16,11 +16,12 @@ from scarnet.conventions import Label
 from scarnet.errors import InputError, UsageError
 from scarnet.files import replacing, sha256_of
 from scarnet.network.build import export_onnx, load_weights, save_weights
-from scarnet.network.config import FinderConfig, preset
+from scarnet.network.config import FinderConfig, ScarNetConfig, preset
 from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model, verify
+from scarnet.training.augment import Strength
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
-from scarnet.training.losses import LOSSES
+from scarnet.training.loss_terms import LOSSES
 from scarnet.training.module import FinderTraining, ScarNetTraining
 from scarnet.training.samples import LgeSlices, WholeSlices
 
@@ -50,6 +51,9 @@ def train_scarnet(
     start: str | Path | None = None,
     cine: Path | None = None,
     synthetic: bool = False,
+    patients: list[str] | None = None,
+    changes: dict | None = None,
+    turn_degrees: float | None = None,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -59,19 +63,25 @@ def train_scarnet(
 
     Without `data` it is trained on cine hearts alone, lit as LGE and with drawn infarcts: a start for patients.
     `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration to go on from.
-    `cine`, `synthetic`: further hearts and drawn infarcts, see LgeSlices. The run's checkpoint lies in `output/run` until the end;
+    `cine`, `synthetic`: further hearts and drawn infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
+    preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
+    but for turns of this standard deviation; None: in any orientation. The run's checkpoint lies in `output/run` until the end;
     calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
-    config = preset(preset_name)
+    config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
         raise UsageError(f"No loss is called '{loss}'; known are {', '.join(LOSSES)}.")
-    cases = _chosen(data, folds) if data is not None else []
+    cases = _chosen(data, folds, patients) if data is not None else []
     if not cases and cine is None:
         raise UsageError("Nothing to train on: give labelled patients, or cine anatomy with --cine.")
     started = time.time()
     _settle(run_parameters.seed)
     module = ScarNetTraining(
-        config, loss, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps
+        config,
+        loss,
+        learning_rate=run_parameters.learning_rate,
+        total_steps=run_parameters.total_steps,
+        optimizer=run_parameters.optimizer,
     )
     if encoder is not None:
         _start_from(module.network.encoder_branch.encoder, encoder)
@@ -85,6 +95,7 @@ def train_scarnet(
         seed=run_parameters.seed,
         cine=[] if cine is None else prepare_cine(cine, CROP_PIXEL_MM),
         synthetic=synthetic,
+        strength=Strength(turn_degrees=turn_degrees),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -100,15 +111,18 @@ def train_scarnet(
             "side": config.input_size,
             "in_slices": config.in_slices,
             "normalisation": NORMALISATION,
+            "orientation": "any" if turn_degrees is None else "patient",
         },
         decision=dict(DECISION),
-        training=_facts(cases, folds, run_parameters, started)
+        training=_facts(cases, folds, run_parameters, started, module.trainer.global_step)
         | {
             "loss": loss,
+            "changes": changes or {},
             "encoder": encoder,
             "started_from": before,
             "cine_volumes": sum(samples.is_cine),
             "synthetic_scar": synthetic,
+            "turn_degrees": turn_degrees,
         },
         files={},
         licence=licence,
@@ -126,6 +140,7 @@ def train_finder(
     folds: list[int] | None = None,
     cine: Path | None = None,
     start: str | Path | None = None,
+    patients: list[str] | None = None,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -133,10 +148,10 @@ def train_finder(
 ) -> Path:
     """Train the network that finds the LV, on LGE patients, on a folder of cine anatomy, or on both.
 
-    Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from.
+    Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from. `patients`: of the folds' patients, only these.
     """
     config = FinderConfig()
-    cases = _chosen(data, folds) if data is not None else []
+    cases = _chosen(data, folds, patients) if data is not None else []
     if not cases and cine is None:
         raise UsageError("Nothing to train on: give labelled patients, or cine anatomy with --cine.")
     started = time.time()
@@ -155,7 +170,7 @@ def train_finder(
         config=config.to_dict(),
         classes=["left ventricle"],
         input={"pixel_mm": config.pixel_mm, "normalisation": NORMALISATION.replace("crop", "slice")},
-        training=_facts(cases, folds, run_parameters, started)
+        training=_facts(cases, folds, run_parameters, started, module.trainer.global_step)
         | {
             "cine_volumes": 0 if cine is None else len(hearts) - LGE_REPEATS * len(cases),
             "started_from": before,
@@ -182,12 +197,26 @@ def write_model(
     return output
 
 
-def _chosen(data: Path, folds: list[int] | None):
+def changed(config: ScarNetConfig, changes: dict) -> ScarNetConfig:
+    """`config` with some fields replaced. Raises UsageError naming the known ones."""
+    known = [f.name for f in fields(config) if f.name != "encoder"]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise UsageError(f"The network has no '{unknown[0]}' to change; known are {', '.join(known)}.")
+    return replace(config, **{name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()})
+
+
+def _chosen(data: Path, folds: list[int] | None, patients: list[str] | None = None):
     cases = list_cases(data)
     known = sorted({case.fold for case in cases})
     if folds is not None and not set(folds) <= set(known):
         raise UsageError(f"Folds {sorted(set(folds) - set(known))} do not exist; the data has {known}.")
     chosen = [case for case in cases if folds is None or case.fold in folds]
+    if patients is not None:
+        unknown = sorted(set(patients) - {case.name for case in chosen})
+        if unknown:
+            raise UsageError(f"{unknown[0]} is not among the patients to train on.")
+        chosen = [case for case in chosen if case.name in set(patients)]
     if not chosen:
         raise InputError("No patient is left to train on.")
     return chosen
@@ -215,13 +244,13 @@ def _go_on_from(network: torch.nn.Module, start: str | Path, *, kind: str = "sca
     return {"name": card.name, "version": card.version, "sha256": card.sha256, "training": card.training}
 
 
-def _facts(cases, folds, run_parameters: RunParameters, started: float) -> dict:
+def _facts(cases, folds, run_parameters: RunParameters, started: float, steps: int) -> dict:
     return {
         "patients": len(cases),
         "folds": folds if folds is not None else "all",
         "cases": [case.name for case in cases],
         "run": json.loads(json.dumps(asdict(run_parameters))),
-        "image_steps": run_parameters.total_steps * run_parameters.batch_size,
+        "image_steps": steps * run_parameters.batch_size,
         "minutes_of_last_run": round((time.time() - started) / 60, 1),
         "software": {"scarnet": scarnet.__version__, "torch": torch.__version__},
         "labels": {label.name: int(label) for label in Label},
