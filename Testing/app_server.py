@@ -115,10 +115,12 @@ class Reader:
         (x0, y0), (x1, y1) = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (start, end)]
         mouse = self.page.mouse
         mouse.move(x0, y0)
-        time.sleep(0.15)
+        time.sleep(0.3)
         mouse.down()
-        mouse.move(x1, y1, steps=steps)
-        time.sleep(0.15)
+        for step in range(1, steps + 1):  # slowly: what a busy computer has no time for is left out of a stroke
+            mouse.move(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps)
+            time.sleep(0.06)
+        time.sleep(0.3)
         mouse.up()
 
     def press(self, *keys: str):
