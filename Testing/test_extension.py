@@ -126,7 +126,7 @@ def test_only_the_scene_and_the_panel_know_slicer_and_only_the_module_knows_qt()
 
 
 #: Rooms from the first to the last; a room imports only itself and rooms before it.
-ROOMS = "series network segmentation quantification export scene phantom training peers evaluation cohort panel".split()
+ROOMS = "series network segmentation quantification export scene phantom training peers evaluation cohort panel pacs app".split()
 
 
 def test_rooms_import_only_rooms_before_them():

@@ -12,6 +12,8 @@ import sys
 import typer
 
 import scarnet
+from scarnet.cli.archive import pacs_app
+from scarnet.cli.browser import browser
 from scarnet.cli.cohorts import cohort
 from scarnet.cli.comparisons import compare, study
 from scarnet.cli.evaluation import benchmark, evaluate, evaluate_methods
@@ -46,8 +48,10 @@ COMMANDS = (
 )
 for _command in COMMANDS:
     app.command()(_command)
+app.command("app")(browser)
 app.add_typer(models_app, name="models")
 app.add_typer(series_app, name="series")
+app.add_typer(pacs_app, name="pacs")
 
 
 def main() -> None:

@@ -127,6 +127,17 @@ class Presenter:
         return self._job is not None
 
     @property
+    def edited(self) -> bool:
+        """Whether something was drawn that is not measured yet."""
+        return self._edited_at is not None
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """The segments as they were last measured, as `masks_from_segmentation` gives them; reading them asks nothing of
+        Slicer, which might take reading for a change. Not to be written to."""
+        return self._masks
+
+    @property
     def progress(self) -> Progress | None:
         return None if self._job is None else self._job.progress
 

@@ -51,6 +51,16 @@ def follow_erasures(node, volume, before: dict[str, np.ndarray], after: dict[str
     return changed
 
 
+def restore_masks(node, volume, before: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> None:
+    """Give segments that differ the shape they had `before`; masks as `masks_from_segmentation` gives them."""
+    ids = segment_ids(node)
+    for name, mask in before.items():
+        if name in now and not np.array_equal(now[name], mask):
+            slicer.util.updateSegmentBinaryLabelmapFromArray(
+                np.ascontiguousarray(mask, np.uint8), node, ids[name][0], volume
+            )
+
+
 def mark_dark_cores(node, volume) -> int:
     """Muscle that scar, or scar and cavity, enclose within a slice becomes MVO, and scar with it; returns how many pixels.
 

@@ -16,7 +16,6 @@ def start_scene():
     application.SetMRMLScene(scene)
     application.GetColorLogic().SetMRMLScene(scene)
     application.GetColorLogic().AddDefaultColorNodes()
-    slicer.mrmlScene = scene
     modules = {}
     verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)  # slicer-core lacks Slicer's terminology files
@@ -33,11 +32,19 @@ def start_scene():
         logic.SetMRMLScene(scene)
         logic.SetMRMLApplicationLogic(application)
         application.SetModuleLogic(name, logic)
-        modules[key] = SimpleNamespace(logic=lambda logic=logic: logic)
+        modules[key] = logic
     vtk.vtkLogger.SetStderrVerbosity(verbosity)
-    slicer.modules = SimpleNamespace(**modules)
-    scene._scarnet_application = application  # the scene needs it alive
+    share_globals(scene, application, modules)
     return scene
+
+
+def share_globals(scene, application, modules: dict) -> None:
+    """Make `scene` the one that `slicer.util` and this room work on. `modules`: Slicer's names of modules to their logics."""
+    slicer.mrmlScene = scene
+    slicer.modules = SimpleNamespace(
+        **{key: SimpleNamespace(logic=lambda logic=logic: logic) for key, logic in modules.items()}
+    )
+    scene._scarnet_application = application  # the scene needs it alive
 
 
 def scene_files(scene) -> tuple:

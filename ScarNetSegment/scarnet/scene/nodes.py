@@ -49,17 +49,21 @@ def series_from_volume(volume) -> LgeSeries:
     if not geometry.states_orientation:
         notes.append(NO_ORIENTATION)
     uids = tuple((volume.GetAttribute("DICOM.instanceUIDs") or "").split())
+    noted = json.loads(volume.GetAttribute(WARNINGS_ATTRIBUTE) or "[]")
     return LgeSeries(
         image=array,
         geometry=geometry,
         reconstruction=_reconstruction(volume, array),
-        warnings=tuple(notes),
+        warnings=tuple(dict.fromkeys([*noted, *notes])),
         source=SeriesSource(kind="slicer", sop_instance_uids=uids, content_sha256=content_sha256(array, geometry)),
+        spacing_source=volume.GetAttribute(SPACING_ATTRIBUTE) or "file",
     )
 
 
-#: Node attributes of a stack that one affine does not describe, or whose pixels do not say what they are.
+#: Node attributes of a stack that one affine does not describe, or whose pixels do not say what they are; and of what was
+#: said when it was read.
 SLICE_ORIGINS_ATTRIBUTE, RECONSTRUCTION_ATTRIBUTE = "ScarNet.sliceOriginsLPS", "ScarNet.reconstruction"
+WARNINGS_ATTRIBUTE, SPACING_ATTRIBUTE = "ScarNet.warnings", "ScarNet.spacingSource"
 
 
 def _as_acquired(volume, geometry: StackGeometry) -> tuple[StackGeometry, list[str]]:
@@ -119,6 +123,10 @@ def volume_from_series(series: LgeSeries, name: str):
         volume.SetAttribute(SLICE_ORIGINS_ATTRIBUTE, json.dumps(origins))
     if series.reconstruction != Reconstruction.UNKNOWN:
         volume.SetAttribute(RECONSTRUCTION_ATTRIBUTE, series.reconstruction.value)
+    if series.warnings:
+        volume.SetAttribute(WARNINGS_ATTRIBUTE, json.dumps(series.warnings))
+    if series.spacing_source != "file":
+        volume.SetAttribute(SPACING_ATTRIBUTE, series.spacing_source)
     return volume
 
 

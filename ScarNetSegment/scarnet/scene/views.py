@@ -53,3 +53,19 @@ def set_window(volume, labels: np.ndarray) -> None:
     low, high = np.percentile(slicer.util.arrayFromVolume(volume)[(slice(None), *box)], WINDOW_PERCENTILES)
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(float(low), float(high))
+
+
+def set_plain_window(volume) -> None:
+    """A display window taken from the whole image, before there is a heart to take it from; `set_window` may follow."""
+    array = slicer.util.arrayFromVolume(volume)
+    low, high = np.percentile(array, WINDOW_PERCENTILES)
+    display = volume.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(float(low), float(high))
+
+
+def drag_changes_window(on: bool) -> None:
+    """Dragging in a slice view changes window and level, as Slicer's tool bar offers it; or it does what it usually does."""
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    if interaction is not None:
+        interaction.SetCurrentInteractionMode(interaction.AdjustWindowLevel if on else interaction.ViewTransform)
