@@ -2,8 +2,22 @@
 
 set(SCARNET_ENGINE_FILES
   scarnet/__init__.py
+  scarnet/app/__init__.py
+  scarnet/app/door.py
+  scarnet/app/graphics.py
+  scarnet/app/history.py
+  scarnet/app/mosaic.py
+  scarnet/app/opened.py
+  scarnet/app/page.py
+  scarnet/app/serve.py
+  scarnet/app/session.py
+  scarnet/app/uploads.py
+  scarnet/app/visitors.py
+  scarnet/app/workbench.py
   scarnet/cli/__init__.py
   scarnet/cli/__main__.py
+  scarnet/cli/archive.py
+  scarnet/cli/browser.py
   scarnet/cli/cohorts.py
   scarnet/cli/comparisons.py
   scarnet/cli/evaluation.py
@@ -89,6 +103,11 @@ set(SCARNET_ENGINE_FILES
   scarnet/network/runtime.py
   scarnet/network/scarnet.py
   scarnet/network/unet.py
+  scarnet/pacs/__init__.py
+  scarnet/pacs/address.py
+  scarnet/pacs/archive.py
+  scarnet/pacs/dicomweb.py
+  scarnet/pacs/dimse.py
   scarnet/panel/__init__.py
   scarnet/panel/job.py
   scarnet/panel/parameters.py
@@ -211,6 +230,12 @@ set(SCARNET_RESOURCE_FILES
   Resources/requirements-dicom.txt
   Resources/requirements-torch.txt
   Resources/requirements.txt
+  scarnet/app/static/favicon.svg
+  scarnet/app/static/login.html
+  scarnet/app/static/page.html
+  scarnet/app/static/scarnet.css
+  scarnet/app/static/scarnet.js
+  scarnet/app/static/wait.html
   scarnet/cohort/templates/index.html.j2
   scarnet/export/fonts/README.txt
   scarnet/export/fonts/Roboto-Medium.ttf
