@@ -1,13 +1,16 @@
-"""Real patients with expert labels, none of them trained on (fold 0 of EMIDEC). Skipped, loudly, where they are not."""
+"""Real patients with expert labels. Skipped, loudly, where they are not.
 
-import json
+The shipped model was trained on all of them: what is tested on it here is that it works, not how well. How well is in the table of
+the cross-validation, by models that had not seen the patients they judge (`test_evaluation`).
+"""
 
 import numpy as np
 import pytest
 
 from conftest import DATA
 from scarnet.conventions import dice, myocardium_mask, scar_mask
-from scarnet.evaluation.evaluate import evaluate_model, summarise
+from scarnet.errors import InputError
+from scarnet.evaluation.evaluate import evaluate_model
 from scarnet.export import read_segmentation
 from scarnet.network import find_model, read_card
 from scarnet.quantification import quantify
@@ -21,16 +24,13 @@ from scarnet.training.data import list_cases, read_case
 
 pytestmark = pytest.mark.data
 
-#: A pathological patient of fold 0.
+#: A patient with a small and faint infarct.
 PATIENT = "Case_P031"
-#: What the shipped model must reach on fold 0, whatever else changes.
-MYOCARDIUM_DICE, SCAR_DICE_PATHOLOGICAL = 0.82, 0.50
 
 
 @pytest.fixture(scope="module")
 def patient(emidec):
     (case,) = [case for case in list_cases(emidec) if case.name == PATIENT]
-    assert case.fold == 0
     series, truth = read_case(case)
     return series, truth, segment(series, device="cpu")
 
@@ -38,8 +38,7 @@ def patient(emidec):
 def test_a_patient_beside_the_expert(patient):
     _, truth, result = patient
     assert dice(myocardium_mask(result.labels), myocardium_mask(truth)) > 0.75
-    # 3.6 mL of scar, 4.3 % of the LV: version 3 finds less than the smallest scar it reports, and has to say so. The bars on
-    # scar are those of the whole fold, below.
+    # 3.6 mL of scar, 4.3 % of the LV: found, or said to be left out.
     assert (scar_mask(result.labels) & scar_mask(truth)).any() or any("left out" in text for text in result.warnings)
 
 
@@ -77,19 +76,10 @@ def test_labels_turn_with_a_real_image(patient):
         assert different <= 3, (view, different)
 
 
-def test_the_models_card_and_these_figures_agree(emidec):
-    """The whole of fold 0 from the full field of view; the card says the same as the command that anyone can run."""
-    card = read_card(find_model())
-    assert 0 not in card.training["folds"]
-    rows = evaluate_model(emidec, folds=[0], device="cpu").cases
-    summary = summarise(rows)
-    assert summary["all"]["lv_found"] == summary["all"]["patients"] == 17
-    assert summary["all"]["myocardium_dice"] >= MYOCARDIUM_DICE
-    assert summary["pathological"]["scar_dice"] >= SCAR_DICE_PATHOLOGICAL
-    for group, values in card.figures["fold 0"].items():
-        for name, value in values.items():
-            assert summary[group][name] == pytest.approx(value, abs=0.003), (group, name)
-    assert json.dumps(summary, allow_nan=False)
+def test_a_model_is_not_judged_on_patients_it_was_trained_on(emidec):
+    assert set(read_card(find_model()).training["cases"]) == {case.name for case in list_cases(emidec)}
+    with pytest.raises(InputError, match="was trained on"):
+        evaluate_model(emidec, folds=[0], device="cpu")
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def segment(
     _check_inside(series, center)
     views = views_of(orientation_of(network), several=flips)
     grid = crop_grid(series, network, center, views)
-    if orientation_of(network) == "patient" and not series.geometry.states_orientation:
+    if orientation_of(network) == "patient":
         views = _upright(series, network, grid, views)
     for attempt in range(1, ATTEMPTS + 1):
         labels, probabilities = _label(series, network, grid, views, report, is_cancelled)
@@ -113,7 +113,7 @@ def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarr
 
 
 def _upright(series: LgeSeries, network: LoadedNetwork, grid: CropGrid, views: list[View]) -> list[View]:
-    """The views turned as the network likes them; for files that do not say which way up they are."""
+    """The views turned as the network likes them: files may not say which way up they are, and headers may lie."""
     middle = replace(grid, side=network.card.input["side"])
     inputs = with_neighbours(normalise(*middle.extract(series.image)), network.card.input["in_slices"])
     return in_orientations(views, orientation_weights(lambda x: _softmax(network.logits(x)), inputs))
