@@ -422,7 +422,7 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
         text += f"; weights SHA-256 {model.get('sha256', '')}"
         if calibration := _calibration(report):
             patients = calibration.get("patients")
-            text += f"; {_level(report)}interval calibrated on {patients or 'unstated'} patients it was not trained on"
+            text += f"; {_level(report)}interval calibrated on {patients or 'unstated'} patients by cross-validation"
         if model.get("licence"):
             text += f"; licence {model['licence']}"
         lines.append(("Model", text))
