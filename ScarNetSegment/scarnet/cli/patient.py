@@ -76,7 +76,6 @@ def segment(
     )
     center, corners = numbers(lv_center, "--lv-center", 3), numbers(box, "--box", 6)
     check_writable(output)
-    chosen = back_end(model, device=device, runtime=runtime, test_time_flips=flips)
     found = read_lge(
         input,
         spacing_mm=numbers(spacing, "--spacing", 3),
@@ -86,6 +85,7 @@ def segment(
     patient = read_patient(found) if identified else None
     if dicom:
         check_dicom_output(found)
+    chosen = back_end(model, device=device, runtime=runtime, test_time_flips=flips)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("Reading", total=None)
         segmentation = chosen.segment(

@@ -181,12 +181,11 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     with clock("infer"):
-        from scarnet.segmentation.segment import crop_grid, orientation_of, predict, views_of
+        from scarnet.segmentation.segment import crop_and_views, predict
 
         network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)
-        views = views_of(orientation_of(network), several=flips)
-        grid = crop_grid(series, network, center, views)
+        grid, views = crop_and_views(series, network, center, flips=flips)
         crops = predict(network, *grid.extract(series.image), views)
     with clock("clean"):
         segmentation = _finish(series, network, center, grid, crops)

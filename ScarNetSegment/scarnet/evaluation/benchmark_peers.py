@@ -16,7 +16,7 @@ from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
 from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.segmentation.finder import find_lv
-from scarnet.segmentation.segment import crop_grid, orientation_of, predict, views_of
+from scarnet.segmentation.segment import crop_and_views, crop_grid, orientation_of, predict, views_of
 from scarnet.series import LgeSeries, read_lge
 
 #: Slices that the rewritten paper network is timed on.
@@ -160,9 +160,12 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
 
     if not rewritten:
         flips = network.card.decision.get("test_time_flips", False)
-        views = views_of(orientation_of(network), several=flips)
-        crops = crop_grid(series, network, center, views).extract(series.image)
-        return in_turn(lambda: predict(network, *crops, views), lambda: run(plain), repeats)
+
+        def whole() -> np.ndarray:
+            grid, views = crop_and_views(series, network, center, flips=flips)
+            return predict(network, *grid.extract(series.image), views)
+
+        return in_turn(whole, lambda: run(plain), repeats)
     from scarnet.network.faster import faster
 
     quick = faster(plain)

@@ -56,10 +56,7 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    views = views_of(orientation_of(network), several=flips)
-    grid = crop_grid(series, network, center, views)
-    if orientation_of(network) == "patient":
-        views = _upright(series, network, grid, views)
+    grid, views = crop_and_views(series, network, center, flips=flips)
     for attempt in range(1, ATTEMPTS + 1):
         labels, probabilities = _label(series, network, grid, views, report, is_cancelled)
         better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
@@ -112,11 +109,21 @@ def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarr
     return CropGrid(series.geometry, center_lps_mm, size_of(views, side), pixel_mm)
 
 
-def _upright(series: LgeSeries, network: LoadedNetwork, grid: CropGrid, views: list[View]) -> list[View]:
-    """The views turned as the network likes them: files may not say which way up they are, and headers may lie."""
-    middle = replace(grid, side=network.card.input["side"])
-    inputs = with_neighbours(normalise(*middle.extract(series.image)), network.card.input["in_slices"])
-    return in_orientations(views, orientation_weights(lambda x: _softmax(network.logits(x)), inputs))
+def crop_and_views(
+    series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, *, flips: bool
+) -> tuple[CropGrid, list[View]]:
+    """The square about a point, and how the network looks at it: from several sides with `flips`.
+
+    A network that was trained on upright hearts finds out for itself which way up they are: files may not say so, and headers
+    may lie.
+    """
+    views = views_of(orientation_of(network), several=flips)
+    grid = crop_grid(series, network, center_lps_mm, views)
+    if orientation_of(network) == "patient":
+        middle = replace(grid, side=network.card.input["side"])
+        inputs = with_neighbours(normalise(*middle.extract(series.image)), network.card.input["in_slices"])
+        views = in_orientations(views, orientation_weights(lambda x: _softmax(network.logits(x)), inputs))
+    return grid, views
 
 
 def _label(
