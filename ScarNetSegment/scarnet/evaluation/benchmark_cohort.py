@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from scarnet.cohort.store import ROW_NAME
 from scarnet.evaluation.benchmark import OnStep, processors, spread
 from scarnet.phantom import PhantomParameters, simulate
 from scarnet.series import LgeSeries
@@ -28,6 +27,10 @@ HEARTS = 6
 NOISE_SHARE = 0.02
 SAMPLE_SECONDS = 0.5
 QUARTERS = 4
+
+
+#: The file that `scarnet cohort` writes last into a patient's folder.
+ROW_NAME = "row.json"
 
 
 def write_patients(folder: Path, count: int, parameters: PhantomParameters = PhantomParameters()) -> None:

@@ -37,7 +37,7 @@ def read_pixels(
         for k, header in enumerate(headers):
             try:
                 if opened[0] is not header.member:  # frames of one object follow one another: it is read once
-                    opened = (header.member, pydicom.dcmread(io.BytesIO(header.member.read()), force=True))
+                    opened = (header.member, _opened(header.member.read()))
                 dataset = opened[1]
                 first = first or dataset
                 _check_sizes(dataset, header, where(k))
@@ -56,6 +56,16 @@ def read_pixels(
                     "uncompressed."
                 ) from error
     return np.stack(pictures), first, exceeding
+
+
+def _opened(data: bytes) -> pydicom.Dataset:
+    """A file without its head, as old archives hold them, says by its first bytes alone how it is written."""
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
 def _check_sizes(dataset: pydicom.Dataset, header: ImageHeader, where: str) -> None:
