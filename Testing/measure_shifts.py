@@ -3,7 +3,7 @@
 In every patient one inner slice, drawn at random, is moved aside in its plane: the heart within 45 mm, less and less up to
 75 mm, and the chest not at all. Asked is whether that slice stands out, against all slices as they were acquired (which may
 hold shifts of their own, and then count as false alarms). Outlines are the expert's, moved alike; with --model those that
-the shipped model draws on the moved images of fold 0, on which it was not trained. Then the same of steps: all slices from
+the shipped model draws on the moved images of fold 0 (version 3 had not been trained on it, later versions have). Then the same of steps: all slices from
 the one drawn on.
 """
 
