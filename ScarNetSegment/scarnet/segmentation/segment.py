@@ -63,7 +63,7 @@ def segment(
         if better is None or attempt == ATTEMPTS:
             break
         grid, report = better, _saying_again(on_progress)
-    center = grid.center_lps_mm
+    center, best = grid.center_lps_mm, max(views, key=lambda view: view.weight)
     muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
     if muscle_ml < MINIMUM_MYOCARDIUM_ML:
         raise InputError(
@@ -85,6 +85,9 @@ def segment(
             "lv_center_given": lv_center_lps_mm is not None,
             "crop_pixel_mm": round(grid.pixel_mm, 4),
             "test_time_flips": bool(flips),
+            "views": len(views),
+            "quarter_turns": best.turns,
+            "mirrored": best.mirror,
             **{key: value for key, value in network.card.decision.items() if key != "test_time_flips"},
         },
         warnings=(*_warnings(series, grid, labels), *_taken_back(series, network, labels, probabilities)),
