@@ -20,8 +20,8 @@ from scarnet.evaluation.results import provenance
 from scarnet.evaluation.study import conditions_of, drawn, run_study, splits_of, trainings_of
 from scarnet.evaluation.study_config import comparison_of, read_study, study_from
 from scarnet.export import write_label_map
+from scarnet.export.segmentation_file import write_volume
 from scarnet.network import read_card
-from scarnet.peers.nnunet import write_image
 from scarnet.phantom import HeartParameters, PhantomParameters, ScarParameters, simulate
 from scarnet.training.data import CaseFile, list_cases
 from scarnet.training.loop import RunParameters, timed_factor
@@ -40,7 +40,7 @@ def hearts(tmp_path_factory):
         phantom = simulate(
             PhantomParameters(heart=HeartParameters(scar=scar), size=96, pixel_mm=2.4, slices=5, gap_mm=8.0), seed=n
         )
-        write_image(folder / f"Patient{n}_image.nii.gz", phantom.series)
+        write_volume(folder / f"Patient{n}_image.nii.gz", phantom.series.image, phantom.series.geometry)
         write_label_map(folder / f"Patient{n}_labels.nii.gz", phantom.labels, phantom.series.geometry)
     return folder
 

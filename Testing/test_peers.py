@@ -13,12 +13,13 @@ import torch
 
 from scarnet.conventions import Label, dice
 from scarnet.errors import InputError, ModelError, UsageError
+from scarnet.export.segmentation_file import write_volume
 from scarnet.peers import Request, back_end
 from scarnet.peers.finish import class_probabilities
 from scarnet.peers.medsam import box_in_grid, boxes_of, medsam_checkpoint, pixel_of
 from scarnet.peers.medsam_network import PRESETS, MedSam, load_checkpoint, medsam_preset
 from scarnet.peers.medsam_training import boxes_about, train_medsam
-from scarnet.peers.nnunet import export_dataset, label_map_of, trained_folder, write_image
+from scarnet.peers.nnunet import export_dataset, label_map_of, trained_folder
 from scarnet.peers.nnunet_environment import VARIABLE, NnUNet, find_nnunet
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate
 from scarnet.segmentation.crop import CropGrid
@@ -320,7 +321,7 @@ def test_nnunet_is_planned_trained_and_asked_through_its_own_commands(data, hear
     model = back_end(folder, device="cpu")
     found = model.segment_many({"a": heart.series, "b": heart.series})
     assert found["a"].shape == heart.labels.shape and np.array_equal(found["a"], found["b"])
-    write_image(tmp_path / "lge.nii.gz", heart.series)
+    write_volume(tmp_path / "lge.nii.gz", heart.series.image, heart.series.geometry)
     command = [
         sys.executable,
         "-m",

@@ -9,17 +9,15 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from scarnet.evaluation.benchmark import OnStep, processors, spread
+from scarnet.export.segmentation_file import write_volume
 from scarnet.phantom import PhantomParameters, simulate
-from scarnet.series import LgeSeries
 
 #: Hearts that are simulated; the others are these with more noise.
 HEARTS = 6
@@ -40,17 +38,7 @@ def write_patients(folder: Path, count: int, parameters: PhantomParameters = Pha
     for number in range(count):
         series, rng = hearts[number % len(hearts)], np.random.default_rng(number)
         noise = rng.normal(0, NOISE_SHARE * np.percentile(series.image, 99), series.image.shape)
-        _write_image(folder / f"P{number:04d}.nii.gz", replace(series, image=np.round(series.image + noise)))
-
-
-def _write_image(path: Path, series: LgeSeries) -> None:
-    image = sitk.GetImageFromArray(series.image.astype(np.int16))
-    affine = series.geometry.affine_lps
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    image.SetSpacing([float(s) for s in spacing])
-    image.SetDirection([float(v) for v in (affine[:3, :3] / spacing).ravel()])
-    image.SetOrigin([float(v) for v in affine[:3, 3]])
-    sitk.WriteImage(image, str(path))
+        write_volume(folder / f"P{number:04d}.nii.gz", np.round(series.image + noise).astype(np.int16), series.geometry)
 
 
 def time_many(patients: int, *, model: str = "default", on_step: OnStep | None = None) -> dict[str, Any]:

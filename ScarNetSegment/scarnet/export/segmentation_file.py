@@ -36,7 +36,12 @@ def write_label_map(path: Path, labels: np.ndarray, geometry: StackGeometry) -> 
 
     These formats know equidistant slices alone: an irregular stack is written with its mean slice step.
     """
-    image = sitk.GetImageFromArray(np.ascontiguousarray(labels, np.uint8))
+    write_volume(path, np.asarray(labels, np.uint8), geometry)
+
+
+def write_volume(path: Path, values: np.ndarray, geometry: StackGeometry) -> None:
+    """`values` `[slice, row, column]`, of any type, as they are; an irregular stack with its mean slice step."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(values))
     affine = geometry.affine_lps
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing([float(s) for s in spacing])

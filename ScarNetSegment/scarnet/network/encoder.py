@@ -66,13 +66,8 @@ class CheckpointReport:
         )
 
 
-def load_medsam_encoder(encoder: SamImageEncoder, checkpoint: Path) -> CheckpointReport:
-    """Fill `encoder` from a SAM or MedSAM checkpoint (`medsam_vit_b.pth`: tensors under `image_encoder.`).
-
-    All or nothing: raises ModelError, and leaves the encoder as it was, unless every tensor of the encoder is there in
-    its shape. The file is read with `weights_only=True`: no code in it is run.
-    """
-    checkpoint = Path(checkpoint)
+def read_checkpoint(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a `.pth` (read with `weights_only=True`: no code in it is run) or `.safetensors` file. Raises ModelError."""
     if not checkpoint.is_file():
         raise ModelError(f"No checkpoint at {checkpoint}; give the path of medsam_vit_b.pth.")
     try:
@@ -86,7 +81,17 @@ def load_medsam_encoder(encoder: SamImageEncoder, checkpoint: Path) -> Checkpoin
         raise ModelError(
             f"{checkpoint.name} cannot be read as a checkpoint of tensors ({type(error).__name__})."
         ) from error
-    state = state.get("model", state.get("state_dict", state)) if isinstance(state, dict) else {}
+    return state.get("model", state.get("state_dict", state)) if isinstance(state, dict) else {}
+
+
+def load_medsam_encoder(encoder: SamImageEncoder, checkpoint: Path) -> CheckpointReport:
+    """Fill `encoder` from a SAM or MedSAM checkpoint (`medsam_vit_b.pth`: tensors under `image_encoder.`).
+
+    All or nothing: raises ModelError, and leaves the encoder as it was, unless every tensor of the encoder is there in
+    its shape. The file is read with `weights_only=True`: no code in it is run.
+    """
+    checkpoint = Path(checkpoint)
+    state = read_checkpoint(checkpoint)
     prefix = next(
         (
             p

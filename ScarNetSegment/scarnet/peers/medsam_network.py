@@ -15,7 +15,7 @@ from torch import nn
 
 from scarnet.errors import ModelError, UsageError
 from scarnet.network.config import VIT_B, EncoderConfig
-from scarnet.network.encoder import SamImageEncoder
+from scarnet.network.encoder import SamImageEncoder, read_checkpoint
 
 REGIONS = ("left ventricle", "myocardium", "scar", "microvascular obstruction")
 
@@ -120,15 +120,7 @@ class MedSam(nn.Module):
 def load_checkpoint(network: MedSam, checkpoint: Path) -> None:
     """A published `medsam_vit_b.pth` (or SAM's), all or nothing, read with `weights_only=True`. Raises ModelError."""
     checkpoint = Path(checkpoint)
-    if not checkpoint.is_file():
-        raise ModelError(f"No checkpoint at {checkpoint}; give the path of medsam_vit_b.pth.")
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"{checkpoint.name} cannot be read as a checkpoint of tensors ({type(error).__name__})."
-        ) from error
-    state = state.get("model", state.get("state_dict", state)) if isinstance(state, dict) else {}
+    state = read_checkpoint(checkpoint)
     state = {key.removeprefix("module."): value for key, value in state.items()}
     wanted = network.state_dict()
     wrong = sorted(k for k in wanted if k not in state or state[k].shape != wanted[k].shape)

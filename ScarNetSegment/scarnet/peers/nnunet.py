@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 import scarnet
 from scarnet.conventions import Label
 from scarnet.errors import InputError, ModelError, UsageError
 from scarnet.export import write_label_map
+from scarnet.export.segmentation_file import write_volume
 from scarnet.files import replacing, sha256_of
 from scarnet.peers.back_end import BackEnd, Request
 from scarnet.peers.finish import finished
@@ -52,7 +52,7 @@ def export_dataset(cases: list[CaseFile], raw: Path) -> Path:
         (folder / name).mkdir(parents=True)
     for case in cases:
         series, labels = read_case(case)
-        write_image(folder / "imagesTr" / f"{case.name}_0000.nii.gz", series)
+        write_volume(folder / "imagesTr" / f"{case.name}_0000.nii.gz", series.image, series.geometry)
         write_label_map(folder / "labelsTr" / f"{case.name}.nii.gz", labels, series.geometry)
     description = {
         "channel_names": {"0": "LGE"},
@@ -64,18 +64,6 @@ def export_dataset(cases: list[CaseFile], raw: Path) -> Path:
     with replacing(folder / "dataset.json") as part:
         part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return folder
-
-
-def write_image(path: Path, series: LgeSeries) -> None:
-    """The stack as it is, float32; an uneven one with its mean slice step, which is all that a NIfTI file can say."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(series.image, np.float32))
-    affine = series.geometry.affine_lps
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    image.SetSpacing([float(s) for s in spacing])
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin([float(v) for v in affine[:3, 3]])
-    with replacing(path) as part:
-        sitk.WriteImage(image, str(part), True)
 
 
 def train_nnunet(
@@ -301,7 +289,7 @@ def _predict(
         (work / "in").mkdir()
         numbers = {f"case{n:04d}": name for n, name in enumerate(stacks)}
         for number, name in numbers.items():
-            write_image(work / "in" / f"{number}_0000{ending}", stacks[name])
+            write_volume(work / "in" / f"{number}_0000{ending}", stacks[name].image, stacks[name].geometry)
         command = [
             "nnUNetv2_predict_from_modelfolder",
             "-i",
