@@ -200,7 +200,6 @@ set(SCARNET_ENGINE_FILES
   scarnet/training/augment.py
   scarnet/training/data.py
   scarnet/training/loop.py
-  scarnet/training/loss_terms.py
   scarnet/training/losses.py
   scarnet/training/module.py
   scarnet/training/recipe.py

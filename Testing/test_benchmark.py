@@ -170,10 +170,21 @@ def test_the_memory_of_processes_below_is_counted(tmp_path):
     assert tree_memory_mb(process.pid) == 0 and tree_memory_mb(os.getpid()) > 10
 
 
+@pytest.mark.slow
+def test_runs_take_turns_and_nobody_is_lost(monkeypatch):
+    from scarnet.evaluation import benchmark_cohort
+
+    monkeypatch.setattr(benchmark_cohort, "TURN_PATIENTS", 4)
+    found = benchmark_cohort.time_many(10)
+    assert all(run["patients_done"] == 10 for run in found["runs"])
+    assert found["processes"] == 1 or found["times_faster_by_turn"]["n"] == 3
+
+
 MANY = {
     "patients": 300,
     "processes": 2,
     "times_faster": 1.83,
+    "times_faster_by_turn": spread([1.7, 1.8, 1.9]),
     "runs": [
         {
             "processes": jobs,
@@ -188,5 +199,7 @@ MANY = {
 
 def test_many_patients_are_told_by_quarter():
     text = markdown(RESULT | {"many": MANY})
-    assert "on 300 simulated patients, once each: 1.83 times faster with 2." in text
+    assert (
+        "on 300 simulated patients, runs in turns: 1.83 times faster with 2 (turn by turn 1.80 (1.70 to 1.90))." in text
+    )
     assert "| 2 | 300.0 | 1.00, 1.00, 1.00, 1.00 | 600, 600, 600, 600 |" in text

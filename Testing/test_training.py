@@ -231,6 +231,32 @@ def test_losses_fall_towards_the_truth_and_are_finite_for_empty_slices(name):
     assert torch.isfinite(logits.grad).all()
 
 
+def test_losses_are_what_their_formulas_say():
+    """Sure and wrong in places, so that overlaps are counts: 6 pixels of scar (class 3) drawn, 8 wanted, 4 in both."""
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    drawn = labels.clone()
+    labels[0, 0, :8], drawn[0, 0, :4], drawn[0, 1, :2] = 3, 3, 3
+    logits = 40.0 * torch.nn.functional.one_hot(drawn, 5).permute(0, 3, 1, 2).float()
+    hit, false, missed, size = 4, 2, 4, 64
+    background = size - hit - false - missed
+
+    def tversky(hit, false, missed):
+        return 1 - (hit + 1) / (hit + 0.7 * false + 0.3 * missed + 1)
+
+    def dice(hit, false, missed):
+        return 1 - (2 * hit + 1) / (2 * hit + false + missed + 1)
+
+    # The three classes that neither holds are right. What scar draws too much, background misses.
+    both = [(hit, false, missed), (background, missed, false)]
+    entropy = 40 * (0.1 * false + 0.3 * missed) / (0.1 * (size - 8) + 0.3 * 8)  # weighted mean over pixels
+    paper = 0.5 * sum(tversky(*c) for c in both) / 5 + 0.4 * sum(dice(*c) for c in both) / 5 + 0.1 * entropy
+    assert float(LOSSES["paper"](logits, labels)) == pytest.approx(paper, rel=1e-4)
+    # LV, myocardium and scar are the same pixels here; no MVO. Labels are smoothed by 0.02 over five classes.
+    smoothed = 40 * (0.98 * (false + missed) / size + 0.02 * 4 / 5)
+    regions = 3 * dice(hit, false, missed) / 4 + smoothed
+    assert float(LOSSES["regions"](logits, labels)) == pytest.approx(regions, rel=1e-4)
+
+
 def weights(folder):
     return read_card(folder).files["weights.safetensors"]
 

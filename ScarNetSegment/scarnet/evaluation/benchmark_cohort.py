@@ -1,13 +1,14 @@
 """`scarnet cohort` on hundreds of simulated patients: how much faster more processes are, and what grows with patients.
 
 Patients are simulated hearts of a few seeds, each with noise of its own, so that no two are alike. Each run is the command
-itself; seconds per patient and memory are told for the quarters of a run, in which a leak or a slowing table would show.
+itself. Runs take turns of a few patients, all others meanwhile stopped: what else slows the computer slows them alike.
+Seconds per patient and memory are told for the quarters of a run, in which a leak or a slowing table would show.
 """
 
 import os
+import signal
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -23,10 +24,9 @@ from scarnet.phantom import PhantomParameters, simulate
 HEARTS = 6
 #: Of the brightest percent's level, standard deviation of what is added.
 NOISE_SHARE = 0.02
-SAMPLE_SECONDS = 0.5
+#: A run's turn, and how often it is looked at.
+TURN_PATIENTS, LOOK_SECONDS = 20, 0.25
 QUARTERS = 4
-
-
 #: The file that `scarnet cohort` writes last into a patient's folder.
 ROW_NAME = "row.json"
 
@@ -42,70 +42,96 @@ def write_patients(folder: Path, count: int, parameters: PhantomParameters = Pha
 
 
 def time_many(patients: int, *, model: str = "default", on_step: OnStep | None = None) -> dict[str, Any]:
-    """One run with one process and one with a process for each processor, of the same `patients`, JSON-ready."""
+    """A run with one process and one with a process for each processor, of the same `patients`, in turns; JSON-ready."""
     say = on_step or (lambda text: None)
     with tempfile.TemporaryDirectory() as folder:
         say(f"Simulating {patients} patients")
         write_patients(Path(folder) / "in", patients)
-        runs = {}
-        for jobs in sorted({1, processors()}):
-            say(f"{patients} patients on {jobs} process{'es' if jobs > 1 else ''}")
-            runs[jobs] = _run(Path(folder) / "in", Path(folder) / f"out-{jobs}", jobs, model)
-    most = max(runs)
+        runs = [_Run(Path(folder), jobs, model) for jobs in sorted({1, processors()})]
+        turn = TURN_PATIENTS if hasattr(signal, "SIGSTOP") else patients
+        try:
+            for wanted in [*range(turn, patients, turn), patients]:
+                say(f"Patient {wanted} of {patients}, with each number of processes")
+                for run in runs:
+                    run.take_turn(wanted, last=wanted == patients)
+        finally:
+            for run in runs:
+                run.end()
+    one, most = runs[0], runs[-1]
     return {
         "patients": patients,
-        "processes": most,
-        "runs": [{"processes": jobs, **run} for jobs, run in runs.items()],
-        "times_faster": None if most == 1 else round(runs[1]["seconds"] / runs[most]["seconds"], 3),
+        "processes": most.jobs,
+        "runs": [run.result() for run in runs],
+        "times_faster": None if most is one else round(sum(one.seconds) / sum(most.seconds), 3),
+        "times_faster_by_turn": None
+        if most is one
+        else spread([a / b for a, b in zip(one.seconds, most.seconds, strict=True)]),
     }
 
 
-def _run(source: Path, output: Path, jobs: int, model: str) -> dict[str, Any]:
-    command = ["cohort", str(source), "-o", str(output), "--jobs", str(jobs), "--model", model, "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    start = time.time()
-    process = Popen([sys.executable, "-m", "scarnet.cli", *command], env=environment, stdout=DEVNULL, stderr=DEVNULL)
-    memory: list[tuple[float, float]] = []
-    watcher = threading.Thread(target=_watch, args=(process, memory), daemon=True)
-    watcher.start()
-    code = process.wait()
-    seconds = time.time() - start
-    watcher.join()
-    if code:
-        raise RuntimeError(f"scarnet cohort ended with code {code}.")
-    done = np.sort([state.stat().st_mtime for state in (output / "patients").glob(f"*/{ROW_NAME}")]) - start
-    return {
-        "seconds": round(seconds, 2),
-        "patients_done": len(done),
-        "seconds_per_patient_by_quarter": _by_quarter_seconds(done),
-        "memory_mb_by_quarter": _by_quarter_memory(memory, seconds),
-    }
+class _Run:
+    """`scarnet cohort`, which works only in its turns."""
 
+    def __init__(self, folder: Path, jobs: int, model: str):
+        self.jobs, self._output = jobs, folder / f"out-{jobs}"
+        arguments = ["cohort", str(folder / "in"), "-o", str(self._output), "--jobs", str(jobs), "--model", model]
+        self._command = [sys.executable, "-m", "scarnet.cli", *arguments, "--device", "cpu"]
+        self._process: Popen | None = None
+        #: Of each turn: seconds, patients done in it, memory.
+        self.seconds: list[float] = []
+        self._patients: list[int] = []
+        self._memory_mb: list[list[float]] = []
 
-def _by_quarter_seconds(done: np.ndarray) -> list[float]:
-    """From the first patient on, so that the start of the processes does not count."""
-    parts = np.array_split(np.diff(done), QUARTERS)
-    return [round(float(part.mean()), 3) for part in parts if part.size]
+    def take_turn(self, wanted: int, *, last: bool) -> None:
+        """Until `wanted` patients are done, or the whole run is. Raises RuntimeError where it fails."""
+        before, memory, start = self._done(), [], time.monotonic()
+        self._go_on()
+        while self._process.poll() is None and (last or self._done() < wanted):
+            memory.append(tree_memory_mb(self._process.pid))
+            time.sleep(LOOK_SECONDS)
+        self.seconds.append(time.monotonic() - start)
+        if self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+        elif self._process.returncode or not last:
+            raise RuntimeError(f"scarnet cohort ended early, with code {self._process.returncode}.")
+        self._patients.append(self._done() - before)
+        self._memory_mb.append([mb for mb in memory if mb])
 
+    def _go_on(self) -> None:
+        if self._process is None:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            # A group of its own, so that its processes stop and go on with it.
+            self._process = Popen(
+                self._command, env=environment, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+            )
+        else:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
-def _by_quarter_memory(memory: list[tuple[float, float]], seconds: float) -> list[dict[str, float]]:
-    """Resident memory of the command and its processes together; empty where the system does not tell."""
-    found = []
-    for quarter in range(QUARTERS):
-        low, high = seconds * quarter / QUARTERS, seconds * (quarter + 1) / QUARTERS
-        values = [mb for at, mb in memory if low <= at < high]
-        if values:
-            found.append(spread(values))
-    return found
+    def _done(self) -> int:
+        return sum(1 for _ in (self._output / "patients").glob(f"*/{ROW_NAME}"))
 
+    def end(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
 
-def _watch(process: Popen, memory: list[tuple[float, float]]) -> None:
-    start = time.time()
-    while process.poll() is None:
-        mb = tree_memory_mb(process.pid)
-        if mb:
-            memory.append((time.time() - start, mb))
-        time.sleep(SAMPLE_SECONDS)
+    def result(self) -> dict[str, Any]:
+        quarters = [part for part in np.array_split(np.arange(len(self.seconds)), QUARTERS) if part.size]
+        return {
+            "processes": self.jobs,
+            "seconds": round(sum(self.seconds), 2),
+            "patients_done": sum(self._patients),
+            "seconds_per_patient_by_quarter": [
+                round(sum(self.seconds[n] for n in part) / max(sum(self._patients[n] for n in part), 1), 3)
+                for part in quarters
+            ],
+            # Empty where the system does not tell.
+            "memory_mb_by_quarter": [
+                spread(found) for part in quarters if (found := [mb for n in part for mb in self._memory_mb[n]])
+            ],
+        }
 
 
 def tree_memory_mb(pid: int) -> float:

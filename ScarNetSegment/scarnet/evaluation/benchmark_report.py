@@ -77,9 +77,12 @@ def markdown(result: dict[str, Any]) -> str:
 
 def _many(many: dict[str, Any]) -> list[str]:
     faster = (
-        "" if many["times_faster"] is None else f": {many['times_faster']:.2f} times faster with {many['processes']}"
+        ""
+        if many["times_faster"] is None
+        else f": {many['times_faster']:.2f} times faster with {many['processes']} (turn by turn "
+        f"{_spread(many['times_faster_by_turn'])})"
     )
-    lines = [f"`scarnet cohort` on {many['patients']} simulated patients, once each{faster}.", ""]
+    lines = [f"`scarnet cohort` on {many['patients']} simulated patients, runs in turns{faster}.", ""]
     lines += [
         "| processes | seconds | seconds per patient, by quarter | memory by quarter, MB (median) |",
         "|---|---|---|---|",

@@ -28,6 +28,7 @@ from scarnet.scene.nodes import (
     fill_table,
     masks_from_segmentation,
     new_segmentation,
+    reading_key,
     segment_ids,
     series_from_volume,
 )
@@ -562,11 +563,7 @@ class Presenter:
     def _series(self) -> LgeSeries:
         """The chosen volume as a series, read again only when it has changed."""
         volume = self.parameters.volume
-        parent = None if volume is None else volume.GetParentTransformNode()
-        image = None if volume is None else volume.GetImageData()
-        key = tuple(None if item is None else (id(item), item.GetMTime()) for item in (volume, image, parent))
-        if parent is not None:
-            key = (*key, parent.GetTransformToWorldMTime())
+        key = reading_key(volume)
         if self._series_cache is None or self._series_cache[0] != key:
             series = series_from_volume(volume)
             files = self._dicom_files(series.source.sop_instance_uids) if series.source.sop_instance_uids else []

@@ -15,7 +15,7 @@ from scarnet.network.registry import CARD_NAME, WEIGHTS_NAME, ModelCard
 from scarnet.peers.medsam_network import REGIONS, MedSam, MedSamConfig, load_checkpoint, medsam_preset
 from scarnet.training.data import prepare
 from scarnet.training.loop import RunParameters, run
-from scarnet.training.losses import SMOOTH, nested_regions
+from scarnet.training.losses import SMOOTH, nested_regions, one_minus_overlap
 from scarnet.training.module import Schedule
 from scarnet.training.samples import LgeSlices
 from scarnet.training.train import CLASS_NAMES, CROP_PIXEL_MM, DECISION, NORMALISATION, _chosen, _facts, _settle
@@ -54,11 +54,8 @@ class MedSamTraining(Schedule):
         generator = torch.Generator().manual_seed(self.global_step)
         logits = self.network(images, boxes_about(labels, self.pixel_mm, generator).to(images.device))
         target = nested_regions(F.one_hot(labels, len(CLASS_NAMES)).movedim(-1, 1).to(logits.dtype))
-        probability = logits.sigmoid()
-        axes = (0, 2, 3)
-        hit, size = (probability * target).sum(axes), probability.sum(axes) + target.sum(axes)
-        dice = (2 * hit + SMOOTH) / (size + SMOOTH)
-        loss = (1 - dice).mean() + F.binary_cross_entropy_with_logits(logits, target)
+        one_minus_dice = one_minus_overlap(logits.sigmoid(), target, 0.5, 0.5, SMOOTH / 2)
+        loss = one_minus_dice + F.binary_cross_entropy_with_logits(logits, target)
         self.log("loss", loss, on_epoch=True, on_step=False, prog_bar=True)
         return loss
 

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterable
 
-from scarnet.scene.nodes import volume_from_series
+from scarnet.scene.nodes import INSTANCE_UIDS_ATTRIBUTE, volume_from_series
 from scarnet.series import LgeSeries
 from scarnet.series.offers import load_offer
 
-#: Node attributes: Slicer's own for the images in the order of the slices, by which exports refer to them; and ours.
-INSTANCE_UIDS_ATTRIBUTE = "DICOM.instanceUIDs"
+#: Node attribute.
 ACQUISITION_ATTRIBUTE = "ScarNet.acquisition"
 
 

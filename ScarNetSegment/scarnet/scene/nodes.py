@@ -48,7 +48,7 @@ def series_from_volume(volume) -> LgeSeries:
     check_geometry(geometry, name)
     if not geometry.states_orientation:
         notes.append(NO_ORIENTATION)
-    uids = tuple((volume.GetAttribute("DICOM.instanceUIDs") or "").split())
+    uids = tuple((volume.GetAttribute(INSTANCE_UIDS_ATTRIBUTE) or "").split())
     noted = json.loads(volume.GetAttribute(WARNINGS_ATTRIBUTE) or "[]")
     return LgeSeries(
         image=array,
@@ -64,6 +64,35 @@ def series_from_volume(volume) -> LgeSeries:
 #: said when it was read.
 SLICE_ORIGINS_ATTRIBUTE, RECONSTRUCTION_ATTRIBUTE = "ScarNet.sliceOriginsLPS", "ScarNet.reconstruction"
 WARNINGS_ATTRIBUTE, SPACING_ATTRIBUTE = "ScarNet.warnings", "ScarNet.spacingSource"
+#: Slicer's own, for the images in the order of the slices, by which exports refer to them.
+INSTANCE_UIDS_ATTRIBUTE = "DICOM.instanceUIDs"
+#: All that `series_from_volume` reads beside pixels and geometry.
+READ_ATTRIBUTES = (
+    SLICE_ORIGINS_ATTRIBUTE,
+    RECONSTRUCTION_ATTRIBUTE,
+    WARNINGS_ATTRIBUTE,
+    SPACING_ATTRIBUTE,
+    INSTANCE_UIDS_ATTRIBUTE,
+)
+
+
+def reading_key(volume) -> tuple:
+    """Equal for two moments between which `series_from_volume` would read the same from `volume`.
+
+    The node's own modification time says too much: reading a segment onto the volume's grid touches it.
+    """
+    if volume is None:
+        return ()
+    image, parent = volume.GetImageData(), volume.GetParentTransformNode()
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return (
+        id(volume),
+        None if image is None else (id(image), image.GetMTime()),
+        None if parent is None else (id(parent), parent.GetMTime(), parent.GetTransformToWorldMTime()),
+        tuple(matrix.GetElement(r, c) for r in range(4) for c in range(4)),
+        tuple(volume.GetAttribute(name) for name in READ_ATTRIBUTES),
+    )
 
 
 def _as_acquired(volume, geometry: StackGeometry) -> tuple[StackGeometry, list[str]]:

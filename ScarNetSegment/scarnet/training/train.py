@@ -21,7 +21,7 @@ from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCa
 from scarnet.training.augment import Strength
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
-from scarnet.training.loss_terms import LOSSES
+from scarnet.training.losses import LOSSES
 from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
 from scarnet.training.samples import LgeSlices, WholeSlices
 
