@@ -14,7 +14,7 @@ from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_erro
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
-from scarnet.segmentation.views import View, average, in_orientations, orientation_weights, size_of, views_of
+from scarnet.segmentation.views import View, average, chosen_views, first_views, orientation_weights, size_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -296,7 +296,9 @@ def test_progress_names_every_slice_and_cancel_stops_between_them(phantom):
     seen = []
     segment(phantom.series, device="cpu", test_time_flips=False, on_progress=lambda *event: seen.append(event))
     count = phantom.series.image.shape[0]
-    assert [done for done, total, text in seen if text.startswith("Slice")][:count] == list(range(1, count + 1))
+    first = [(done, text) for done, total, text in seen if text.startswith("Slice")]
+    assert [text for _, text in first[:count]] == [f"Slice {k} of {count}" for k in range(1, count + 1)]
+    assert [done for done, _ in first] == sorted(done for done, _ in first) and first[-1][0] == count
     assert {total for _, total, _ in seen} == {count}
     calls = []
 
@@ -338,19 +340,31 @@ def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning
 
 
-def test_views_are_put_back_where_they_were_taken_from():
+#: What a network that is sure of one orientation, of two, or of none makes of the eight.
+WEIGHTS = {
+    "sure": np.array([0.98, 0.02, 0, 0, 0, 0, 0, 0]),
+    "two": np.array([0, 0.39, 0, 0, 0.6, 0.01, 0, 0]),
+    "unsure": np.full(8, 1 / 8),
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_views_are_put_back_where_they_were_taken_from(weights):
+    """The mean of the views of a crop is the crop, and with several views all of it but its middles is looked at."""
     crop = np.random.default_rng(0).normal(size=(2, 3, 30, 30)).astype(np.float32)
     for orientation, side in (("any", 30), ("patient", 20)):
-        views = views_of(orientation, several=True)
-        assert size_of(views, side) == 30
+        assert size_of(orientation, side, several=True) == 30
+        views = first_views(orientation, several=True)
+        if orientation == "patient":
+            views = chosen_views(views, weights, side, several=True)
         mean = average([np.ascontiguousarray(view.of(crop, side)) for view in views], views, 30)
         looked_at = np.zeros((30, 30), bool)
         for view in views:
             row, column = view.start
             looked_at[row : row + side, column : column + side] = True
-        assert np.allclose(mean[..., looked_at], crop[..., looked_at], atol=1e-6)
-        assert not mean[..., ~looked_at].any()
-    assert size_of(views_of("patient", several=False), 20) == 20
+        assert looked_at.all()
+        assert np.allclose(mean, crop, atol=1e-6)
+    assert size_of("patient", 20, several=False) == 20
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
@@ -362,21 +376,47 @@ def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
         sure = np.where(bright, 0.99, 0.6)[:, None, None] * np.ones(planes.shape[-2:])
         return np.stack([sure, 1 - sure], axis=1)
 
+    def weights_of(planes):
+        return orientation_weights([probability(view.of(planes, 16)) for view in first_views("patient", several=False)])
+
     upright = np.zeros((3, 1, 16, 16), np.float32)
     upright[..., :8, :4] = 1
     as_stored = np.ascontiguousarray(turn(upright, *stored))
-    weights = orientation_weights(probability, as_stored)
+    weights = weights_of(as_stored)
     assert weights.sum() == pytest.approx(1) and weights.max() > 0.999
-    for views in (views_of("patient", several=False), views_of("patient", several=True)):
-        turned = in_orientations(views, weights)
-        assert len(turned) == len(views)
-        assert np.array_equal(turn(as_stored, turned[0].turns, turned[0].mirror), upright)
-    assert orientation_weights(probability, np.zeros_like(upright)) == pytest.approx(np.full(8, 1 / 8))
+    for several in (False, True):
+        views = chosen_views(first_views("patient", several=several), weights, 16, several=several)
+        assert len(views) == (5 if several else 1)
+        assert {(view.turns, view.mirror) for view in views} == {(views[0].turns, views[0].mirror)}
+        assert np.array_equal(turn(as_stored, views[0].turns, views[0].mirror), upright)
+    assert weights_of(np.zeros_like(upright)) == pytest.approx(np.full(8, 1 / 8))
+
+
+@pytest.mark.parametrize("stored", ORIENTATIONS)
+def test_views_see_the_same_pictures_however_a_stack_is_stored(stored):
+    """Window by window, so that the answer is the same to the last digit."""
+    rng = np.random.default_rng(0)
+    crop = rng.normal(size=(1, 30, 30))
+    weights = np.array([0.5, 0.3, 0.2, 0, 0, 0, 0, 0])
+    first = first_views("patient", several=True)
+    there = [view.of(crop, 20) for view in chosen_views(first, weights, 20, several=True)]
+    turned = turn(crop, *stored)
+    # Which orientation of the turned stack shows what the first ones of the stored stack showed.
+    found = [next(n for n, v in enumerate(first) if np.array_equal(v.of(turned, 20), w.of(crop, 20))) for w in first]
+    again = np.zeros(8)
+    again[found] = weights
+    here = [view.of(turned, 20) for view in chosen_views(first, again, 20, several=True)]
+    assert len(there) == len(here) == 7
+    assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
 
 
 def test_views_count_by_their_weight_and_faint_orientations_are_left_out():
-    views = in_orientations(views_of("patient", several=True), np.array([0.6, 0.39, 0.01, 0, 0, 0, 0, 0]))
-    assert len(views) == 10 and {v.weight for v in views} == {0.6, 0.39}
+    views = chosen_views(first_views("patient", several=True), WEIGHTS["two"], 20, several=True)
+    shares = {turned: sum(v.weight for v in views if (v.turns, v.mirror) == turned) for turned in ORIENTATIONS}
+    assert shares[ORIENTATIONS[4]] == pytest.approx(0.6 / 0.99) and shares[ORIENTATIONS[1]] == pytest.approx(
+        0.39 / 0.99
+    )
+    assert sum(shares.values()) == pytest.approx(1) and len(views) == 6
     one, other = View(weight=3.0), View((2, 0), weight=1.0)
     mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other], 6)
     assert mean[0, :, 0].tolist() == [1, 1, 0.75, 0.75, 0, 0]

@@ -181,12 +181,12 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     with clock("infer"):
-        from scarnet.segmentation.segment import crop_and_views, predict
+        from scarnet.segmentation.segment import crop_grid, predict
 
         network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)
-        grid, views = crop_and_views(series, network, center, flips=flips)
-        crops = predict(network, *grid.extract(series.image), views)
+        grid = crop_grid(series, network, center, flips=flips)
+        crops, _ = predict(network, *grid.extract(series.image), flips=flips)
     with clock("clean"):
         segmentation = _finish(series, network, center, grid, crops)
     with clock("measure"):
@@ -203,10 +203,9 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 def _finish(series: LgeSeries, network, center: np.ndarray, grid, crops: np.ndarray):
     from scarnet.segmentation import ScarSegmentation
     from scarnet.segmentation.cleaning import slice_doubt
-    from scarnet.segmentation.segment import labels_of
+    from scarnet.segmentation.segment import in_whole_images, labels_of
 
-    probabilities = grid.put_back(crops)
-    probabilities[0] += 1 - probabilities.sum(axis=0)
+    probabilities = in_whole_images(grid, crops)
     labels = labels_of(probabilities, series.geometry, network.card.decision)
     doubt = slice_doubt(probabilities, labels)
     return ScarSegmentation(labels, probabilities, center, doubt, model=network.describe())

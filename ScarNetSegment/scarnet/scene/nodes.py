@@ -79,7 +79,8 @@ READ_ATTRIBUTES = (
 def reading_key(volume) -> tuple:
     """Equal for two moments between which `series_from_volume` would read the same from `volume`.
 
-    The node's own modification time says too much: reading a segment onto the volume's grid touches it.
+    The node's own modification time says too much: reading a segment onto the volume's grid touches it. Times of VTK are
+    never given twice, so that they tell objects apart as well; the id() of a wrapper does not last.
     """
     if volume is None:
         return ()
@@ -87,9 +88,9 @@ def reading_key(volume) -> tuple:
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return (
-        id(volume),
-        None if image is None else (id(image), image.GetMTime()),
-        None if parent is None else (id(parent), parent.GetMTime(), parent.GetTransformToWorldMTime()),
+        volume.GetID(),
+        None if image is None else image.GetMTime(),
+        None if parent is None else (parent.GetMTime(), parent.GetTransformToWorldMTime()),
         tuple(matrix.GetElement(r, c) for r in range(4) for c in range(4)),
         tuple(volume.GetAttribute(name) for name in READ_ATTRIBUTES),
     )

@@ -1,5 +1,7 @@
 """Where the left ventricle lies in a full field of view."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
@@ -15,6 +17,9 @@ SMOOTHING_MM = 8.0
 REACH_MM = 50.0
 #: A smaller field is laid into one of this size: the finder has learnt from whole chests.
 MINIMUM_FIELD_MM = 384.0
+#: At most so many slices, spread evenly over the stack, are looked at: in cross-validation over 81 patients the centre lies as
+#: near to the experts' (2.5 mm on average, 10 at most) as with all slices.
+MOST_SLICES = 6
 #: Smallest credible LV, as area in the slice where it is largest: an apical cap of 2 cm across.
 MINIMUM_AREA_CM2 = 3.0
 
@@ -39,13 +44,30 @@ def _content(image: np.ndarray) -> np.ndarray:
     return result
 
 
+def _spread(count: int) -> np.ndarray:
+    """Indices of at most MOST_SLICES slices of `count`: the middles of as many parts."""
+    if count <= MOST_SLICES:
+        return np.arange(count)
+    return np.round((np.arange(MOST_SLICES) + 0.5) * count / MOST_SLICES - 0.5).astype(int)
+
+
+def _only(series: LgeSeries, slices: np.ndarray) -> LgeSeries:
+    geometry = replace(
+        series.geometry,
+        shape=(len(slices), *series.geometry.shape[1:]),
+        slice_origins_mm=series.geometry.slice_origins_mm[slices],
+    )
+    return replace(series, image=series.image[slices], geometry=geometry)
+
+
 def find_lv(series: LgeSeries, finder: LoadedNetwork) -> np.ndarray:
     """`(3,)` LPS mm: a point on the long axis of the LV in its middle slice.
 
-    The maps of all slices are added before the peak is sought: what looks like a ventricle in one slice seldom does in
-    the next. Raises InputError when nothing of the size of a ventricle is found.
+    The maps of slices spread over the stack are added before the peak is sought: what looks like a ventricle in one slice seldom
+    does in the next. Raises InputError when nothing of the size of a ventricle is found.
     """
     pixel_mm = finder.card.input["pixel_mm"]
+    series = _only(series, _spread(len(series.image)))
     grid = whole_field_grid(series, pixel_mm)
     crops, inside = grid.extract(series.image)
     content, _ = grid.extract(np.broadcast_to(_content(series.image), series.image.shape).astype(np.float32))

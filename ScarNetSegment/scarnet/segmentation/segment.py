@@ -14,7 +14,7 @@ from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.result import ScarSegmentation
-from scarnet.segmentation.views import View, average, in_orientations, orientation_weights, size_of, views_of
+from scarnet.segmentation.views import View, average, chosen_views, first_views, orientation_weights, size_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
@@ -56,14 +56,19 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    grid, views = crop_and_views(series, network, center, flips=flips)
+    grid, views = crop_grid(series, network, center, flips=flips), None
     for attempt in range(1, ATTEMPTS + 1):
-        labels, probabilities = _label(series, network, grid, views, report, is_cancelled)
+        crops, inside = grid.extract(series.image)
+        crops, views = predict(
+            network, crops, inside, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
+        )
+        probabilities = in_whole_images(grid, crops)
+        labels = labels_of(probabilities, series.geometry, network.card.decision)
         better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
         if better is None or attempt == ATTEMPTS:
             break
         grid, report = better, _saying_again(on_progress)
-    center, best = grid.center_lps_mm, max(views, key=lambda view: view.weight)
+    center, best = grid.center_lps_mm, views[0]
     muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
     if muscle_ml < MINIMUM_MYOCARDIUM_ML:
         raise InputError(
@@ -106,38 +111,18 @@ def orientation_of(network: LoadedNetwork) -> str:
     return network.card.input.get("orientation", "any")
 
 
-def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, views: list[View]) -> CropGrid:
-    """The square about a point that holds all views of the network."""
-    side, pixel_mm = network.card.input["side"], network.card.input["pixel_mm"]
-    return CropGrid(series.geometry, center_lps_mm, size_of(views, side), pixel_mm)
+def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, *, flips: bool) -> CropGrid:
+    """The square about a point that holds all views of the network: several with `flips`."""
+    side = size_of(orientation_of(network), network.card.input["side"], several=flips)
+    return CropGrid(series.geometry, center_lps_mm, side, network.card.input["pixel_mm"])
 
 
-def crop_and_views(
-    series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray, *, flips: bool
-) -> tuple[CropGrid, list[View]]:
-    """The square about a point, and how the network looks at it: from several sides with `flips`.
-
-    A network that was trained on upright hearts finds out for itself which way up they are: files may not say so, and headers
-    may lie.
-    """
-    views = views_of(orientation_of(network), several=flips)
-    grid = crop_grid(series, network, center_lps_mm, views)
-    if orientation_of(network) == "patient":
-        middle = replace(grid, side=network.card.input["side"])
-        inputs = with_neighbours(normalise(*middle.extract(series.image)), network.card.input["in_slices"])
-        views = in_orientations(views, orientation_weights(lambda x: _softmax(network.logits(x)), inputs))
-    return grid, views
-
-
-def _label(
-    series, network: LoadedNetwork, grid: CropGrid, views: list[View], report, is_cancelled
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities `[class, slice, row, column]` on the input's grid."""
-    crops, inside = grid.extract(series.image)
-    crop_probabilities = predict(network, crops, inside, views, on_progress=report, is_cancelled=is_cancelled)
-    probabilities = grid.put_back(crop_probabilities)
-    probabilities[0] += 1 - probabilities.sum(axis=0)  # outside the crop all is background
-    return labels_of(probabilities, series.geometry, network.card.decision), probabilities
+def in_whole_images(grid: CropGrid, crops: np.ndarray) -> np.ndarray:
+    """Probabilities `[class, slice, size, size]` on the input's grid `[class, slice, row, column]`; outside the crop all is
+    background."""
+    probabilities = grid.put_back(crops)
+    probabilities[0] += 1 - probabilities.sum(axis=0)
+    return probabilities
 
 
 def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict) -> np.ndarray:
@@ -199,30 +184,69 @@ def predict(
     network: LoadedNetwork,
     crops: np.ndarray,
     inside: np.ndarray,
-    views: list[View],
     *,
-    on_progress=None,
-    is_cancelled=None,
-) -> np.ndarray:
+    flips: bool,
+    views: list[View] | None = None,
+    on_progress: ProgressCallback | None = None,
+    is_cancelled: CancelCallback | None = None,
+) -> tuple[np.ndarray, list[View]]:
     """Crops and where the image is, `[slice, size, size]` of `crop_grid`, to probabilities `[class, slice, size, size]`.
+
+    `views`: of an earlier crop of the same stack; chosen and returned unless given. A network that was trained on upright hearts
+    finds out for itself which way up they are: files may not say so, and headers may lie.
+    """
+    upright = orientation_of(network) == "patient"
+    rounds = 2 if upright and flips and views is None else 1
+    look = _Look(network, crops, inside, rounds, on_progress, is_cancelled)
+    first = views or first_views(orientation_of(network), several=flips)
+    seen = dict(zip(first, look.at(first), strict=True))
+    if views is None:
+        views = first
+        if upright:
+            views = chosen_views(first, orientation_weights(list(seen.values())), look.side, several=flips)
+            more = [view for view in views if view not in seen]
+            seen |= zip(more, look.at(more), strict=True)
+    mean = average([seen[view] for view in views], views, crops.shape[-1])
+    return mean.swapaxes(0, 1), views
+
+
+class _Look:
+    """A network at the crops of a stack, in one or more rounds of views.
 
     On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a batch is no faster than its
     parts, so slices go one by one, each with all its views, and progress and cancel are that much finer.
     """
-    side, in_slices = network.card.input["side"], network.card.input["in_slices"]
-    looked_at = np.stack([with_neighbours(normalise(v.of(crops, side), v.of(inside, side)), in_slices) for v in views])
-    count = len(crops)
-    step = 1 if network.device == "cpu" else count
-    results = []
-    for start in range(0, count, step):
-        if is_cancelled is not None and is_cancelled():
-            raise Cancelled("Segmentation was cancelled; nothing was written.")
-        batch = looked_at[:, start : start + step]
-        probabilities = _softmax(network.logits(np.concatenate(batch)))
-        results.append(average(np.split(probabilities, len(views)), views, crops.shape[-1]))
-        if on_progress is not None:
-            on_progress(min(start + step, count), count, f"Slice {min(start + step, count)} of {count}")
-    return np.concatenate(results).swapaxes(0, 1)
+
+    def __init__(self, network, crops, inside, rounds: int, on_progress, is_cancelled):
+        self.side, self._in_slices = network.card.input["side"], network.card.input["in_slices"]
+        self._network, self._crops, self._inside = network, crops, inside
+        self._rounds, self._slices_before = rounds, 0
+        self._on_progress, self._is_cancelled = on_progress, is_cancelled
+
+    def at(self, views: list[View]) -> list[np.ndarray]:
+        """Of each view, probabilities `[slice, class, side, side]`. Raises Cancelled."""
+        if not views:
+            return []
+        inputs = np.stack([self._input(view) for view in views])
+        count = len(self._crops)
+        step = 1 if self._network.device == "cpu" else count
+        results = []
+        for start in range(0, count, step):
+            if self._is_cancelled is not None and self._is_cancelled():
+                raise Cancelled("Segmentation was cancelled; nothing was written.")
+            batch = inputs[:, start : start + step]
+            probabilities = _softmax(self._network.logits(np.concatenate(batch)))
+            results.append(np.stack(np.split(probabilities, len(views))))
+            done = min(start + step, count)
+            if self._on_progress is not None:
+                share = (self._slices_before + done) // self._rounds
+                self._on_progress(share, count, f"Slice {done} of {count}")
+        self._slices_before += count
+        return list(np.concatenate(results, axis=1))
+
+    def _input(self, view: View) -> np.ndarray:
+        planes = normalise(view.of(self._crops, self.side), view.of(self._inside, self.side))
+        return with_neighbours(planes, self._in_slices)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
