@@ -61,7 +61,10 @@ def test_the_experts_volumes_are_measured(emidec):
 
 
 def test_labels_turn_with_a_real_image(patient):
-    """Stored in any of the eight orientations, without the header saying so: the same labels, turned."""
+    """Stored in any of the eight orientations, without the header saying so: nearly the same labels, turned.
+
+    Not the very same: what a header says, or how a stack is stored, counts (`segmentation.views.TOLD_ODDS`).
+    """
     from dataclasses import replace
 
     series, _, result = patient
@@ -72,8 +75,9 @@ def test_labels_turn_with_a_real_image(patient):
             series.geometry, shape=image.shape, pixel_spacing_mm=spacing if view[0] % 2 == 0 else spacing[::-1]
         )
         labels = segment(replace(series, image=image, geometry=geometry), device="cpu").labels
-        different = (turn_back(labels, *view) != result.labels).sum()
-        assert different <= 3, (view, different)
+        again = turn_back(labels, *view)
+        overlap = dice(myocardium_mask(again), myocardium_mask(result.labels))
+        assert overlap > 0.93, (view, overlap)
 
 
 def test_a_model_is_not_judged_on_patients_it_was_trained_on(emidec):

@@ -14,7 +14,7 @@ from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_erro
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
-from scarnet.segmentation.views import View, average, chosen_views, first_views, orientation_weights, size_of
+from scarnet.segmentation.views import TOLD_ODDS, View, average, chosen_views, first_views, orientation_weights, size_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -246,8 +246,12 @@ def test_the_same_input_gives_the_same_labels(phantom, segmented):
 def test_labels_turn_with_the_image(phantom, segmented, carry):
     for view in ORIENTATIONS[1:]:
         result = segment(turned(phantom.series, *view, carry=carry), device="cpu")
-        different = (turn_back(result.labels, *view) != segmented.labels).sum()
-        assert different <= TURNED_PIXELS, (view, different)
+        again = turn_back(result.labels, *view)
+        if carry:
+            assert (again != segmented.labels).sum() <= TURNED_PIXELS, view
+        else:  # what a header says counts, but not whatever the network sees
+            overlap = dice(myocardium_mask(again), myocardium_mask(segmented.labels))
+            assert overlap > 0.95, (view, overlap)
 
 
 def test_a_shifted_field_of_view_is_found(phantom, segmented):
@@ -389,7 +393,8 @@ def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
         assert len(views) == (5 if several else 1)
         assert {(view.turns, view.mirror) for view in views} == {(views[0].turns, views[0].mirror)}
         assert np.array_equal(turn(as_stored, views[0].turns, views[0].mirror), upright)
-    assert weights_of(np.zeros_like(upright)) == pytest.approx(np.full(8, 1 / 8))
+    told, others = weights_of(np.zeros_like(upright))[0], weights_of(np.zeros_like(upright))[1:]
+    assert others == pytest.approx(np.full(7, others[0])) and told == pytest.approx(TOLD_ODDS * others[0])
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)

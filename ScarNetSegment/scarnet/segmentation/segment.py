@@ -193,7 +193,7 @@ def predict(
     """Crops and where the image is, `[slice, size, size]` of `crop_grid`, to probabilities `[class, slice, size, size]`.
 
     `views`: of an earlier crop of the same stack; chosen and returned unless given. A network that was trained on upright hearts
-    finds out for itself which way up they are: files may not say so, and headers may lie.
+    finds out which way up they are: files may not say so, and headers may lie.
     """
     upright = orientation_of(network) == "patient"
     rounds = 2 if upright and flips and views is None else 1

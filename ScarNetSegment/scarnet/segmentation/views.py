@@ -13,6 +13,10 @@ SHIFT_PIXELS = 5
 #: orientation alone was upright for 40, and cost 0.003 of myocardium's Dice and 0.012 of scar's against being told; with these
 #: weights 0.001 and 0.001 are left.
 UPRIGHT_NATS = 0.002
+#: How many times likelier than any other the orientation is that the images state, or are stored in where they state none.
+#: On 81 patients that a model had not seen this adds 0.002 to myocardium's Dice and 0.009 to scar's where it is right, and takes
+#: 0.001 and 0.001 where it is not; eight times would add no more and take 0.002 and 0.006.
+TOLD_ODDS = 4.0
 #: Of the best orientation's weight: less changes nothing.
 LEAST_WEIGHT = 0.05
 
@@ -58,11 +62,12 @@ def first_views(orientation: str, *, several: bool) -> list[View]:
 def orientation_weights(parts: list[np.ndarray]) -> np.ndarray:
     """`(8,)`, summing to one: how much each orientation is worth, by what a network says in it, `[..., class, side, side]`.
 
-    A network that was trained on upright hearts is surest, of lowest mean entropy, where a heart is upright. The weights turn
-    with the stack, so that what is found does not depend on how it is stored.
+    A network that was trained on upright hearts is surest, of lowest mean entropy, where a heart is upright. The first is the
+    one that the images state: believed, but not whatever the network sees.
     """
     entropies = np.array([float(-(p * np.log(p + 1e-6)).sum(axis=-3).mean()) for p in parts])
     weights = np.exp((entropies.min() - entropies) / UPRIGHT_NATS)
+    weights[0] *= TOLD_ODDS
     return weights / weights.sum()
 
 
