@@ -52,11 +52,11 @@ def test_the_paper_size_network_has_about_122_million_parameters():
     assert 89.0e6 < count_parameters(network.encoder_branch.encoder) < 90.0e6
 
 
-def test_the_compact_network_is_the_same_class_below_five_million():
-    assert count_parameters(ScarNet(PRESETS["compact"])) < 5_000_000
+def test_the_small_network_is_the_same_class_below_five_million():
+    assert count_parameters(ScarNet(PRESETS["small"])) < 5_000_000
 
 
-@pytest.mark.parametrize("name", ["compact", "small", "tiny"])
+@pytest.mark.parametrize("name", ["small", "tiny"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_output_has_the_size_of_the_input_even_for_a_batch_of_one(name, batch):
     config = PRESETS[name]
@@ -129,7 +129,7 @@ def test_switches_take_parts_away():
         ScarNet(replace(PRESETS["tiny"], use_encoder_branch=False, use_unet_branch=False))
     with pytest.raises(UsageError, match="1 or 3 slices"):
         ScarNet(replace(PRESETS["tiny"], in_slices=2))
-    with pytest.raises(UsageError, match="compact"):
+    with pytest.raises(UsageError, match="small"):
         preset("huge")
 
 
@@ -137,7 +137,7 @@ def test_scar_attention_can_be_kept_to_coarse_blocks():
     def attends(block):
         return any(isinstance(module, ScarAttention) for module in block.modules())
 
-    everywhere, coarse = ScarNet(PRESETS["compact"]), ScarNet(PRESETS["small"])
+    everywhere, coarse = ScarNet(replace(PRESETS["small"], scar_attention_stride=1)), ScarNet(PRESETS["small"])
     for network, expected in ((everywhere, [True] * 4), (coarse, [False, False, True, True])):
         assert [attends(block) for block in network.unet_branch.down] == expected
         assert [attends(block) for block in network.unet_branch.merge] == expected[::-1]

@@ -64,27 +64,12 @@ def segment(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scarnet.export import write_outputs
-    from scarnet.export.dicom.source import check_dicom_output
-    from scarnet.export.outputs import check_writable
     from scarnet.peers import back_end
-    from scarnet.quantification import QuantificationParameters, quantify
-    from scarnet.series import read_lge
-    from scarnet.series.patient import read_patient
+    from scarnet.quantification import quantify
 
-    parameters = QuantificationParameters(
-        density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3)
-    )
+    parameters = _parameters(density, rv_insertion, remote)
     center, corners = numbers(lv_center, "--lv-center", 3), numbers(box, "--box", 6)
-    check_writable(output)
-    found = read_lge(
-        input,
-        spacing_mm=numbers(spacing, "--spacing", 3),
-        stack=series,
-        reconstruction=reconstruction_said(reconstruction),
-    )
-    patient = read_patient(found) if identified else None
-    if dicom:
-        check_dicom_output(found)
+    found, patient = _stack_and_patient(input, output, spacing, series, reconstruction, dicom, identified)
     chosen = back_end(model, device=device, runtime=runtime, test_time_flips=flips)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("Reading", total=None)
@@ -146,27 +131,12 @@ def measure(
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation_file, write_outputs
-    from scarnet.export.dicom.source import check_dicom_output
-    from scarnet.export.outputs import check_writable
     from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
-    from scarnet.quantification import QuantificationParameters, quantify, summarise_edits
-    from scarnet.series import read_lge
-    from scarnet.series.patient import read_patient
+    from scarnet.quantification import quantify, summarise_edits
 
-    parameters = QuantificationParameters(
-        density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3)
-    )
-    check_writable(output)
-    series = read_lge(
-        volume,
-        spacing_mm=numbers(spacing, "--spacing", 3),
-        stack=series_number,
-        reconstruction=reconstruction_said(reconstruction),
-    )
-    patient = read_patient(series) if identified else None
-    if dicom:
-        check_dicom_output(series)
+    parameters = _parameters(density, rv_insertion, remote)
+    series, patient = _stack_and_patient(volume, output, spacing, series_number, reconstruction, dicom, identified)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
     origins = {name: asdict(origin) for name, origin in read.origins.items()}
     provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
@@ -193,6 +163,32 @@ def measure(
         with_dicom=dicom,
     )
     _print_report(report, written)
+
+
+def _parameters(density: float, rv_insertion: str | None, remote: str | None):
+    from scarnet.quantification import QuantificationParameters
+
+    return QuantificationParameters(density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3))
+
+
+def _stack_and_patient(path: Path, output: Path, spacing, stack, reconstruction, dicom: bool, identified: bool):
+    """The series, and whom the report is to name; what cannot be written is refused before anything is computed."""
+    from scarnet.export.dicom.source import check_dicom_output
+    from scarnet.export.outputs import check_writable
+    from scarnet.series import read_lge
+    from scarnet.series.patient import read_patient
+
+    check_writable(output)
+    series = read_lge(
+        path,
+        spacing_mm=numbers(spacing, "--spacing", 3),
+        stack=stack,
+        reconstruction=reconstruction_said(reconstruction),
+    )
+    patient = read_patient(series) if identified else None
+    if dicom:
+        check_dicom_output(series)
+    return series, patient
 
 
 def _print_report(report, written: dict[str, Path]) -> None:

@@ -2,7 +2,7 @@
 
 Every sample draws from a generator of its own, so that sample number n is the same picture in whichever batch it comes.
 Positions are turned, scaled and bent first; intensities are changed after. Measured on one core, a batch of 16 windows of
-three slices takes 60 ms, a fifth of a step of the compact network on them; a general library, sample by sample, took as
+three slices takes 60 ms, a seventh of a step of the small network on them; a general library, sample by sample, took as
 long as the step itself.
 """
 

@@ -25,7 +25,7 @@ from scarnet.training.losses import LOSSES
 from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
 from scarnet.training.samples import LgeSlices, WholeSlices
 
-#: Pixel of the crop by preset; the paper's 128 pixels then cover a chest-wide 192 mm, the compact 80 a heart's 120 mm.
+#: Pixel of the crop, mm: the paper's 128 pixels then cover a chest-wide 192 mm, the small network's 64 a heart's 96 mm.
 CROP_PIXEL_MM = 1.5
 CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
 NORMALISATION = "per slice: clip to percentiles 1 and 99 of the crop inside the image, zero mean, unit variance"
@@ -44,7 +44,7 @@ def train_scarnet(
     *,
     name: str,
     version: str = "1",
-    preset_name: str = "compact",
+    preset_name: str = "small",
     folds: list[int] | None = None,
     loss: str = "regions",
     encoder: str | None = None,
