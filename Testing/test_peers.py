@@ -314,9 +314,12 @@ def test_nnunet_is_planned_trained_and_asked_through_its_own_commands(data, hear
     nnunet_or_skip()
     from scarnet.peers.nnunet import train_nnunet
 
-    folder = train_nnunet(list_cases(data), tmp_path / "nn", minutes=0.05, batch_size=2, device="cpu")
+    folder = train_nnunet(
+        list_cases(data), tmp_path / "nn", minutes=0.05, batch_size=2, patch_pixels=64, features=4, device="cpu"
+    )
     facts = json.loads((folder / "scarnet.json").read_text(encoding="utf-8"))
     assert facts["spent"]["steps"] >= 1 and facts["batch_size"] == 2 and len(facts["cases"]) == 4
+    assert facts["patch_size"] == [64, 64] and facts["features_per_stage"][:3] == [4, 8, 16]
     assert not (folder / "run").exists() and train_nnunet([], folder, minutes=0.05) == folder
     model = back_end(folder, device="cpu")
     found = model.segment_many({"a": heart.series, "b": heart.series})

@@ -29,7 +29,7 @@ _RUN = {
 OPTIONS = {
     "scarnet": _RUN | {"preset", "loss", "cine", "synthetic", "start", "encoder", "changes", "turn_degrees"},
     "medsam": _RUN | {"preset", "tune", "checkpoint"},
-    "nnunet": {"configuration", "trainer_class", "batch_size"},
+    "nnunet": {"configuration", "trainer_class", "batch_size", "patch_pixels", "features"},
 }
 #: Options of a model that are files or folders beside the study's own file.
 PATHS = ("cine", "checkpoint")

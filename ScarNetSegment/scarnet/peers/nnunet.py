@@ -75,13 +75,16 @@ def train_nnunet(
     minutes: float | None = None,
     clock: str = "wall",
     batch_size: int | None = None,
+    patch_pixels: int | None = None,
+    features: int | None = None,
     seed: int = 1,
     device: str = "auto",
 ) -> Path:
     """Export, plan, preprocess and train with nnU-Net's own commands on all of `cases`; the model folder is `output`.
 
     `minutes`: for that long by the `clock` (as in training.loop; `nnunet_trainers/minutes.py`, in which nnU-Net's rate follows the time) in place of
-    `trainer` and its number of epochs. `batch_size`: in place of the plan's, which is made for a GPU of 8 GB. Everything lies in
+    `trainer` and its number of epochs. `batch_size`, `patch_pixels` (side of a square patch), `features` (of the first stage; doubled at
+    each further one, up to eight times as many): in place of the plan's, which is made for a GPU of 8 GB. Everything lies in
     `output/run` until the end; the same call goes on there. Raises UsageError where nnU-Net is absent.
     """
     output, run = Path(output), Path(output) / "run"
@@ -95,7 +98,8 @@ def train_nnunet(
     started = time.time()
     log = run / "log.txt"
     export_dataset(cases, run / "raw")
-    _plan(nnunet, configuration, batch_size, run, log)
+    changes = {"batch_size": batch_size, "patch_size": patch_pixels and [patch_pixels] * 2, "features": features}
+    _plan(nnunet, configuration, {key: value for key, value in changes.items() if value is not None}, run, log)
     # Augmentation in the same process when time is counted: every rival has the same processors.
     settings = {} if minutes is None else {"nnUNet_n_proc_DA": "0"}
     settings |= {"SCARNET_SEED": str(seed)} | (
@@ -116,6 +120,7 @@ def train_nnunet(
         "spent": json.loads(spent.read_text(encoding="utf-8")) if spent.is_file() else None,
         "batch_size": plan["batch_size"],
         "patch_size": plan["patch_size"],
+        "features_per_stage": plan["architecture"]["arch_kwargs"]["features_per_stage"],
         "seed": seed,
         "device": device,
         "minutes_of_last_run": round((time.time() - started) / 60, 1),
@@ -132,16 +137,23 @@ def train_nnunet(
     return output
 
 
-def _plan(nnunet: NnUNet, configuration: str, batch_size: int | None, run: Path, log: Path) -> None:
+def _plan(nnunet: NnUNet, configuration: str, changes: dict, run: Path, log: Path) -> None:
     done = run / "planned"
     if done.is_file():
         return
     command = ["nnUNetv2_plan_and_preprocess", "-d", str(DATASET_ID), "-c", configuration]
     nnunet.run([*command, "--verify_dataset_integrity", "-npfp", "1", "-np", "1", "--no_pbar"], run, log)
-    if batch_size is not None:
+    if changes:
         path = run / "preprocessed" / DATASET / "nnUNetPlans.json"
         plans = json.loads(path.read_text(encoding="utf-8"))
-        plans["configurations"][configuration]["batch_size"] = batch_size
+        plan = plans["configurations"][configuration]
+        features = changes.pop("features", None)
+        plan.update(changes)
+        if features is not None:
+            widths = plan["architecture"]["arch_kwargs"]["features_per_stage"]
+            plan["architecture"]["arch_kwargs"]["features_per_stage"] = [
+                min(features * 2**stage, 8 * features) for stage in range(len(widths))
+            ]
         with replacing(path) as part:
             part.write_text(json.dumps(plans, indent=4), encoding="utf-8")
     done.touch()
