@@ -159,7 +159,7 @@ from scarnet.export import outputs
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate
 from scarnet.quantification import quantify
 p = simulate(PhantomParameters(heart=HeartParameters(), size=96, pixel_mm=3.0, slices=5, gap_mm=8.0), seed=1)
-def slow(path, *rest):
+def slow(path, *rest, **more):
     print(path, flush=True)
     time.sleep(60)
 outputs.write_html = slow

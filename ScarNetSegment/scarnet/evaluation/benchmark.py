@@ -168,6 +168,19 @@ class Stopwatch:
         self.seconds[name] = time.perf_counter() - start
 
 
+def whole_job(path: Path, model: str) -> None:
+    """What `scarnet segment` does, warm: from files to everything it leaves in its folder."""
+    from scarnet.export import write_outputs
+    from scarnet.quantification import quantify
+    from scarnet.segmentation import segment
+
+    series = read_lge(path)
+    segmentation = segment(series, model=model, device="cpu")
+    report = quantify(series, segmentation.labels, segmentation=segmentation)
+    with tempfile.TemporaryDirectory() as folder:
+        write_outputs(Path(folder) / "out", series, segmentation.labels, report, segmentation=segmentation)
+
+
 def run_steps(path: Path, model: str) -> dict[str, float]:
     """One pass of the main job, as `scarnet.segmentation.segment` and `scarnet segment` walk it: seconds per step.
 

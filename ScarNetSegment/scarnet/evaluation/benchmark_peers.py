@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scarnet.errors import UsageError
-from scarnet.evaluation.benchmark import peak_memory_mb, spread
+from scarnet.evaluation.benchmark import peak_memory_mb, spread, whole_job
 from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
 from scarnet.segmentation.crop import normalise, with_neighbours
@@ -174,7 +174,8 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
 
 
 def _nnunet(path: Path, model: str, repeats: int) -> dict[str, Any]:
-    """Finding, inference and cleaning beside nnU-Net v2's own prediction of the same array, at its defaults.
+    """The whole of `scarnet segment`, from files to report, beside nnU-Net v2's own prediction of the same stack as an array, at
+    its defaults.
 
     Half-overlapping tiles, Gaussian weights, mirroring on both axes; its usual 2D network for 256x256 pixels (33 million
     parameters); the plan's spacing is the image's own, which spares it the resampling.
@@ -184,9 +185,7 @@ def _nnunet(path: Path, model: str, repeats: int) -> dict[str, Any]:
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    from scarnet.segmentation import segment
-
-    series, *_ = _ours(path, model)
+    series = read_lge(path)
     plans = PlansManager(_nnunet_plans(series))
     configuration = plans.get_configuration("2d")
     torch.manual_seed(0)
@@ -209,7 +208,7 @@ def _nnunet(path: Path, model: str, repeats: int) -> dict[str, Any]:
     properties = {"spacing": _spacing(series)}
     image = series.image[None].astype(np.float32)
     result = in_turn(
-        lambda: segment(series, model=model, device="cpu"),
+        lambda: whole_job(path, model),
         lambda: predictor.predict_single_npy_array(image, dict(properties), None, None, False),
         repeats,
     )
@@ -305,5 +304,5 @@ PEERS: dict[str, Callable[[Path, str, int], dict[str, Any]]] = {
     "the same network in OpenVINO": openvino,
     "the plain eager paper network": paper,
     "the paper network: plain beside rewritten": paper_faster,
-    "nnU-Net v2 at its defaults": nnunet,
+    "nnU-Net v2 at its defaults, beside all of ours": nnunet,
 }

@@ -3,6 +3,8 @@
 Layout after Cerqueira et al., Circulation 2002, doi 10.1161/hc0402.102975.
 """
 
+from functools import lru_cache
+
 from scarnet.export.figure import INK, SOFT, Figure, Shape, Words, arc, circle, on_circle, rectangle, to_svg
 from scarnet.quantification.report import SegmentMeasures
 
@@ -44,6 +46,7 @@ def bullseye_figure(segments: tuple[SegmentMeasures, ...], *, show: str) -> Figu
     return Figure(SIZE, SIZE, tuple(items), f"Bull's eye of the 17 AHA segments: {title}")
 
 
+@lru_cache
 def legend_figure(show: str) -> Figure:
     """What the colours mean, 300 by 26 units."""
     items: list[Shape | Words] = []

@@ -1,5 +1,6 @@
 """The report as one page that opens anywhere: no scripts, nothing fetched."""
 
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -17,19 +18,15 @@ from scarnet.series import LgeSeries
 _PIXELS_PER_POINT = 96 / 72
 
 
-def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
-    """HTML text. Names no file or folder, and no patient unless the report does."""
-    import jinja2  # Slicer installs it only when something is exported
+def render(
+    series: LgeSeries, labels: np.ndarray, report: ScarReport, pictures: list[SlicePicture] | None = None
+) -> str:
+    """HTML text. Names no file or folder, and no patient unless the report does. `pictures`: of `slice_pictures`, if made already."""
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["svg"] = lambda figure: Markup(to_svg(figure))
-    template = resources.files("scarnet.export").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    pictures = slice_pictures(series, labels, report)
+    pictures = pictures or slice_pictures(series, labels, report)
     content = content_of(report)
-    return environment.from_string(template).render(
+    return _template().render(
         report=content,
         legend=[
             (name, Markup(_overlay((shape,), (12, 22))))
@@ -46,8 +43,29 @@ def render(series: LgeSeries, labels: np.ndarray, report: ScarReport) -> str:
     )
 
 
-def write_html(path: Path, series: LgeSeries, labels: np.ndarray, report: ScarReport) -> None:
-    text = render(series, labels, report)
+@lru_cache
+def _template():
+    import jinja2  # Slicer installs it only when something is exported
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["svg"] = lambda figure: Markup(to_svg(figure))
+    source = resources.files("scarnet.export").joinpath("templates/report.html.j2")
+    return environment.from_string(source.read_text(encoding="utf-8"))
+
+
+def write_html(
+    path: Path,
+    series: LgeSeries,
+    labels: np.ndarray,
+    report: ScarReport,
+    *,
+    pictures: list[SlicePicture] | None = None,
+) -> None:
+    """`render` to a file."""
+    text = render(series, labels, report, pictures)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 

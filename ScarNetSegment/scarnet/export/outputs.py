@@ -9,6 +9,7 @@ from scarnet.errors import UsageError
 from scarnet.export.dicom.report import write_dicom_report
 from scarnet.export.dicom.segmentation import write_dicom_segmentation
 from scarnet.export.html import write_html
+from scarnet.export.overlays import slice_pictures
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
 from scarnet.export.tables import method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json
 from scarnet.quantification import ScarReport
@@ -81,8 +82,9 @@ def write_outputs(
         if with_report:
             from scarnet.export.pdf import write_pdf  # needs a package that Slicer installs on demand
 
-            write_html(stage / "report.html", series, labels, report)
-            write_pdf(stage / "report.pdf", series, labels, report, paper=paper)
+            pictures = slice_pictures(series, labels, report)
+            write_html(stage / "report.html", series, labels, report, pictures=pictures)
+            write_pdf(stage / "report.pdf", series, labels, report, paper=paper, pictures=pictures)
         written = {}
         for part in sorted(stage.iterdir()):
             os.replace(part, folder / part.name)

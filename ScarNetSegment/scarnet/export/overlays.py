@@ -2,6 +2,7 @@
 
 import base64
 import io
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +45,9 @@ class SlicePicture:
     def data_uri(self) -> str:
         """The grey image as PNG."""
         buffer = io.BytesIO()
-        Image.fromarray(self.grey).save(buffer, "PNG", compress_level=4)  # a third of the time of level 6, 2 % larger
+        Image.fromarray(self.grey).save(
+            buffer, "PNG", compress_type=zlib.Z_RLE
+        )  # a fifth of the usual time, and smaller
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -3,7 +3,7 @@
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -71,17 +71,27 @@ class _Setting:
 _SETTINGS = (_Setting(0.9, 0.33, 6.5), _Setting(0.45, 0.32, 6.5), _Setting(0.1, 0.27, 6.1))
 _DOUBTS_HEIGHT = 75 * mm  # of warnings and review list, as long as they stand side by side
 _BAR_HEIGHT = 6.5  # points, of the bars in tables
+_LEADING = 1.22  # of tables: distance of lines over size of letters
 
 
-def write_pdf(path: Path, series: LgeSeries, labels: np.ndarray, report: ScarReport, *, paper: str = "a4") -> None:
+def write_pdf(
+    path: Path,
+    series: LgeSeries,
+    labels: np.ndarray,
+    report: ScarReport,
+    *,
+    paper: str = "a4",
+    pictures: list[SlicePicture] | None = None,
+) -> None:
     """Write the report as PDF. `labels` uint8 `[slice, row, column]` on the grid of `series`; `paper`: "a4" or "letter".
 
-    Names no file or folder, and no patient unless the report does. Raises UsageError for another paper.
+    Names no file or folder, and no patient unless the report does. `pictures`: of `slice_pictures`, if made already. Raises UsageError
+    for another paper.
     """
     if paper not in PAPERS:
         raise UsageError(f"Paper must be one of {', '.join(PAPERS)}; got '{paper}'.")
     _register_fonts()
-    pictures = slice_pictures(series, labels, report)
+    pictures = pictures or slice_pictures(series, labels, report)
     with replacing(path) as part:
         _build(part, content_of(report), report, pictures, PAPERS[paper])
 
@@ -125,21 +135,23 @@ def _story(content: Content, report: ScarReport, pictures, width: float, height:
     pages = {
         c: _slice_pages(content, report, pictures, width, c) for c in _COLUMNS if c > 3 or len(content.captions) <= 6
     }
-    left = {c: room - tall(slices) for c, slices in pages.items() if tall(slices) <= room}
-    settings = [
-        [
+    heights = {c: tall(slices) for c, slices in pages.items()}
+    left = {c: room - taken for c, taken in heights.items() if taken <= room}
+
+    @lru_cache
+    def sections_of(setting: _Setting) -> list[_Section]:
+        return [
             _Section(flowables, tall(flowables), may_move)
             for may_move, flowables in _sections(content, report, width, setting)
         ]
-        for setting in _SETTINGS
-    ]
-    for columns, sections in itertools.product(left, settings):
-        beside, after = _share_out(sections, left[columns])
+
+    for columns, setting in itertools.product(left, _SETTINGS):
+        beside, after = _share_out(sections_of(setting), left[columns])
         if sum(section.height for section in after) <= height:
             break  # two pages are enough
     else:  # they cannot be: large pictures, set wide
         columns = next(iter(left), None)
-        beside, after = _share_out(settings[0], left.get(columns, room))
+        beside, after = _share_out(sections_of(_SETTINGS[0]), left.get(columns, room))
     begin = [*first, *(pages[columns] if columns else []), *itertools.chain(*(s.flowables for s in beside))]
     rest = [KeepTogether(section.flowables) for section in after]
     own = [] if columns else _slice_pages(content, report, pictures, width, _LARGE_COLUMNS)
@@ -192,7 +204,7 @@ def _head(content: Content, width: float) -> list[Flowable]:
     head.setStyle(
         _plain(
             ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
-            ("LINEBELOW", (0, 0), (-1, -1), 1.4, HexColor(ACCENT)),
+            ("LINEBELOW", (0, 0), (-1, -1), 1.4, _color(ACCENT)),
             ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
         )
     )
@@ -255,9 +267,9 @@ def _key_figures(content: Content, width: float) -> Flowable:
     band = Grid([cells], [w + spare for w in wanted])
     band.setStyle(
         _set(
-            ("BOX", (0, 0), (-1, -1), 0.6, HexColor(LINE)),
-            ("INNERGRID", (0, 0), (-1, -1), 0.6, HexColor(LINE)),
-            ("LINEABOVE", (0, 0), (0, 0), 2, HexColor(ACCENT)),
+            ("BOX", (0, 0), (-1, -1), 0.6, _color(LINE)),
+            ("INNERGRID", (0, 0), (-1, -1), 0.6, _color(LINE)),
+            ("LINEABOVE", (0, 0), (0, 0), 2, _color(ACCENT)),
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
             ("LEFTPADDING", (0, 0), (-1, -1), 6),
             ("RIGHTPADDING", (0, 0), (-1, -1), 4),
@@ -379,13 +391,19 @@ def _column(lines: list[Flowable]) -> list[Flowable]:
 # --- building blocks --------------------------------------------------------------------------------------------------
 
 
+@lru_cache
+def _color(text: str) -> "HexColor":
+    return HexColor(text)
+
+
+@lru_cache
 def _style(size: float, leading: float, color: str = INK, *, bold: bool = False, align: int = 0) -> "ParagraphStyle":
     return ParagraphStyle(
         "text",
         fontName=BOLD if bold else FONT,
         fontSize=size,
         leading=leading,
-        textColor=HexColor(color),
+        textColor=_color(color),
         alignment=align,
         splitLongWords=1,
     )
@@ -430,8 +448,8 @@ def _note_box(texts: list[str], color: str, paper: str, width: float) -> Flowabl
     box = Grid([[Paragraph(text, _style(7.6, 10))] for text in texts], [width])
     box.setStyle(
         _set(
-            ("BACKGROUND", (0, 0), (-1, -1), HexColor(paper)),
-            ("LINEBEFORE", (0, 0), (0, -1), 2.5, HexColor(color), 0),  # with flat ends
+            ("BACKGROUND", (0, 0), (-1, -1), _color(paper)),
+            ("LINEBEFORE", (0, 0), (0, -1), 2.5, _color(color), 0),  # with flat ends
             ("LEFTPADDING", (0, 0), (-1, -1), 7),
             ("TOPPADDING", (0, 0), (-1, -1), 0),
             ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
@@ -444,9 +462,10 @@ def _note_box(texts: list[str], color: str, paper: str, width: float) -> Flowabl
 
 def _grid(table: Table, width: float, padding: float, *, size: float = 6.9) -> Flowable:
     """A table as wide as `width`; the last column that holds words or bars takes what is left."""
-    widths, cells = _widths(table, width, size), []
+    widths, cells, bold_rows = _widths(table, width, size), [], []
     for number, row in enumerate((table.head, *table.rows)):
         bold = number == 0 or number - 1 in table.strong or number - 1 in table.flagged
+        bold_rows += [number] if bold else []
         cells.append(
             [
                 _cell(cell, size, bold, right, column - 6, head=number == 0)
@@ -458,21 +477,31 @@ def _grid(table: Table, width: float, padding: float, *, size: float = 6.9) -> F
         _set(
             ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
             ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
-            ("LINEBELOW", (0, 0), (-1, 0), 0.7, HexColor(SOFT)),
-            ("LINEBELOW", (0, 1), (-1, -1), 0.35, HexColor(LINE)),
+            ("LINEBELOW", (0, 0), (-1, 0), 0.7, _color(SOFT)),
+            ("LINEBELOW", (0, 1), (-1, -1), 0.35, _color(LINE)),
             ("LEFTPADDING", (0, 0), (-1, -1), 2),
             ("RIGHTPADDING", (0, 0), (-1, -1), 3),
             ("TOPPADDING", (0, 0), (-1, -1), padding),
             ("BOTTOMPADDING", (0, 0), (-1, -1), padding + 0.6),
+            ("FONTSIZE", (0, 0), (-1, -1), size),
+            ("LEADING", (0, 0), (-1, -1), size * _LEADING),
+            ("TEXTCOLOR", (0, 0), (-1, -1), _color(INK)),
+            ("TEXTCOLOR", (0, 0), (-1, 0), _color(SOFT)),
+            *(("FONTNAME", (0, number), (-1, number), BOLD) for number in bold_rows),
+            *(("ALIGN", (n, 0), (n, -1), "RIGHT") for n, right in enumerate(table.numeric) if right),
         )
     )
     return grid
 
 
-def _cell(cell, size: float, bold: bool, right: bool, width: float, *, head: bool) -> Flowable:
+def _cell(cell, size: float, bold: bool, right: bool, width: float, *, head: bool) -> Flowable | str:
+    """A drawing, or text: as it is where it fits on one line, which is set much faster than a paragraph."""
     if isinstance(cell, Figure):
         return _Drawing(cell, width, _BAR_HEIGHT)
-    return Paragraph(escape(cell), _style(size, size * 1.22, SOFT if head else INK, bold=bold, align=2 if right else 0))
+    if pdfmetrics.stringWidth(cell, BOLD if bold else FONT, size) <= width:
+        return cell
+    style = _style(size, size * _LEADING, SOFT if head else INK, bold=bold, align=2 if right else 0)
+    return Paragraph(escape(cell), style)
 
 
 def _widths(table: Table, width: float, size: float) -> list[float]:
@@ -540,7 +569,7 @@ class _SliceCell(Flowable):
         for shape in self.picture.outlines:
             draw_shape(canvas, shape, 0, bottom + self.picture_height, scale, 1.0)
         canvas.restoreState()
-        canvas.setFillColor(HexColor(INK))
+        canvas.setFillColor(_color(INK))
         canvas.setFont(BOLD, 7.4)
         mark = f"{self.caption.title} !" if self.caption.flagged else self.caption.title
         canvas.drawString(0, bottom - 8.5, mark)
@@ -560,13 +589,13 @@ class _ReaderBox(Flowable):
 
     def draw(self):
         canvas, top = self.canv, self.height - 3 * mm
-        canvas.setStrokeColor(HexColor(SOFT))
+        canvas.setStrokeColor(_color(SOFT))
         canvas.setLineWidth(0.7)
         canvas.rect(0, 0, self.width, top)
-        canvas.setFillColor(HexColor(ACCENT))
+        canvas.setFillColor(_color(ACCENT))
         canvas.setFont(BOLD, 8.5)
         canvas.drawString(6, top - 11, "Reader's conclusion")
-        canvas.setFillColor(HexColor(SOFT))
+        canvas.setFillColor(_color(SOFT))
         canvas.setFont(FONT, 6.8)
         canvas.drawRightString(self.width - 6, top - 10.5, self.note)
         line = 9 * mm
@@ -612,8 +641,8 @@ class _ReportCanvas(Canvas):
 
     def _furnish(self, number: int, count: int) -> None:
         width, height = self._pagesize
-        self.setFillColor(HexColor(SOFT))
-        self.setStrokeColor(HexColor(LINE))
+        self.setFillColor(_color(SOFT))
+        self.setStrokeColor(_color(LINE))
         self.setLineWidth(0.6)
         self.line(_MARGIN, 13 * mm, width - _MARGIN, 13 * mm)
         self.setFont(FONT, 6.6)
@@ -646,7 +675,7 @@ def draw_figure(canvas: "Canvas", figure: Figure, x: float, y: float, width: flo
         canvas.saveState()
         canvas.translate(x + item.x * across, top - item.y * scale)
         canvas.rotate(-item.turn_deg)
-        canvas.setFillColor(HexColor(item.fill))
+        canvas.setFillColor(_color(item.fill))
         canvas.setFont(font, item.size * scale)
         write = {"start": canvas.drawString, "middle": canvas.drawCentredString, "end": canvas.drawRightString}
         write[item.anchor](0, 0, item.text)
@@ -657,9 +686,9 @@ def draw_shape(canvas: "Canvas", shape: Shape, x: float, top: float, scale: tupl
     """`scale`: points per unit across and down; `line`: points per unit of stroke width and dash."""
     canvas.saveState()
     if shape.fill:
-        canvas.setFillColor(HexColor(shape.fill), alpha=shape.fill_opacity)
+        canvas.setFillColor(_color(shape.fill), alpha=shape.fill_opacity)
     if shape.stroke:
-        canvas.setStrokeColor(HexColor(shape.stroke))
+        canvas.setStrokeColor(_color(shape.stroke))
         canvas.setLineWidth(shape.stroke_width * line)
         canvas.setLineJoin(1)
         if shape.dash:

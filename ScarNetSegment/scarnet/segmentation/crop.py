@@ -149,6 +149,13 @@ class CropGrid:
         return np.ascontiguousarray(crops.swapaxes(-1, -2) if transpose else crops)
 
 
+def spread_slices(count: int, most: int) -> np.ndarray:
+    """Indices of at most `most` slices of `count`: the middles of as many parts of the stack."""
+    if count <= most:
+        return np.arange(count)
+    return np.round((np.arange(most) + 0.5) * count / most - 0.5).astype(int)
+
+
 def with_neighbours(planes: np.ndarray, in_slices: int) -> np.ndarray:
     """`[slice, row, column]` to `[slice, in_slices, row, column]`: each slice amid its neighbours, ends repeated."""
     half = in_slices // 2

@@ -9,7 +9,7 @@ from scarnet.conventions import CancelCallback, Label, ProgressCallback
 from scarnet.errors import Cancelled, InputError
 from scarnet.network import LoadedNetwork, find_model, load_network
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt
-from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
+from scarnet.segmentation.crop import CropGrid, normalise, spread_slices, with_neighbours
 from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
@@ -22,6 +22,10 @@ from scarnet.series import LgeSeries, StackGeometry
 RECENTER_MM, BORDER_MM = 10.0, 3.0
 #: How much wider, and how often anew.
 WIDER, ATTEMPTS = 1.25, 4
+#: Slices, spread evenly over the stack, from which the network finds out which way up the heart is. In cross-validation over 81
+#: patients this costs 0.0005 of myocardium's Dice and 0.002 of scar's against all slices, in three quarters of the time; three cost
+#: 0.0015 and 0.007.
+UPRIGHT_SLICES = 4
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 
@@ -193,60 +197,56 @@ def predict(
     """Crops and where the image is, `[slice, size, size]` of `crop_grid`, to probabilities `[class, slice, size, size]`.
 
     `views`: of an earlier crop of the same stack; chosen and returned unless given. A network that was trained on upright hearts
-    finds out which way up they are: files may not say so, and headers may lie.
+    finds out which way up they are, from a few slices: files may not say so, and headers may lie.
     """
-    upright = orientation_of(network) == "patient"
-    rounds = 2 if upright and flips and views is None else 1
-    look = _Look(network, crops, inside, rounds, on_progress, is_cancelled)
-    first = views or first_views(orientation_of(network), several=flips)
-    seen = dict(zip(first, look.at(first), strict=True))
+    look = _Look(network, crops, inside, is_cancelled)
+    report = on_progress or (lambda done, total, text: None)
+    count = len(crops)
     if views is None:
-        views = first
-        if upright:
-            views = chosen_views(first, orientation_weights(list(seen.values())), look.side, several=flips)
-            more = [view for view in views if view not in seen]
-            seen |= zip(more, look.at(more), strict=True)
-    mean = average([seen[view] for view in views], views, crops.shape[-1])
-    return mean.swapaxes(0, 1), views
+        views = first_views(orientation_of(network), several=flips)
+        if orientation_of(network) == "patient":
+            report(0, count, "Seeing which way up the heart is")
+            seen = look.at(views, spread_slices(count, UPRIGHT_SLICES))
+            views = chosen_views(views, orientation_weights(seen), look.side, several=flips)
+    parts = look.at(views, np.arange(count), report)
+    return average(parts, views, crops.shape[-1]).swapaxes(0, 1), views
 
 
 class _Look:
-    """A network at the crops of a stack, in one or more rounds of views.
+    """A network at the crops of a stack; what it has seen once it does not look at again.
 
     On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a batch is no faster than its
     parts, so slices go one by one, each with all its views, and progress and cancel are that much finer.
     """
 
-    def __init__(self, network, crops, inside, rounds: int, on_progress, is_cancelled):
+    def __init__(self, network: LoadedNetwork, crops: np.ndarray, inside: np.ndarray, is_cancelled):
         self.side, self._in_slices = network.card.input["side"], network.card.input["in_slices"]
         self._network, self._crops, self._inside = network, crops, inside
-        self._rounds, self._slices_before = rounds, 0
-        self._on_progress, self._is_cancelled = on_progress, is_cancelled
+        self._is_cancelled = is_cancelled
+        self._inputs: dict[View, np.ndarray] = {}
+        self._seen: dict[tuple[View, int], np.ndarray] = {}
 
-    def at(self, views: list[View]) -> list[np.ndarray]:
-        """Of each view, probabilities `[slice, class, side, side]`. Raises Cancelled."""
-        if not views:
-            return []
-        inputs = np.stack([self._input(view) for view in views])
-        count = len(self._crops)
-        step = 1 if self._network.device == "cpu" else count
-        results = []
-        for start in range(0, count, step):
+    def at(self, views: list[View], slices: np.ndarray, report: ProgressCallback | None = None) -> list[np.ndarray]:
+        """Of each view, probabilities `[len(slices), class, side, side]`. `report` is called after every batch. Raises Cancelled."""
+        step = 1 if self._network.device == "cpu" else len(slices)
+        for start in range(0, len(slices), step):
             if self._is_cancelled is not None and self._is_cancelled():
                 raise Cancelled("Segmentation was cancelled; nothing was written.")
-            batch = inputs[:, start : start + step]
-            probabilities = _softmax(self._network.logits(np.concatenate(batch)))
-            results.append(np.stack(np.split(probabilities, len(views))))
-            done = min(start + step, count)
-            if self._on_progress is not None:
-                share = (self._slices_before + done) // self._rounds
-                self._on_progress(share, count, f"Slice {done} of {count}")
-        self._slices_before += count
-        return list(np.concatenate(results, axis=1))
+            batch = slices[start : start + step]
+            new = [(view, k) for view in views for k in batch if (view, k) not in self._seen]
+            if new:
+                probabilities = _softmax(self._network.logits(np.stack([self._input(view)[k] for view, k in new])))
+                self._seen |= zip(new, probabilities, strict=True)
+            if report is not None:
+                done = start + len(batch)
+                report(done, len(slices), f"Slice {done} of {len(slices)}")
+        return [np.stack([self._seen[view, k] for k in slices]) for view in views]
 
     def _input(self, view: View) -> np.ndarray:
-        planes = normalise(view.of(self._crops, self.side), view.of(self._inside, self.side))
-        return with_neighbours(planes, self._in_slices)
+        if view not in self._inputs:
+            planes = normalise(view.of(self._crops, self.side), view.of(self._inside, self.side))
+            self._inputs[view] = with_neighbours(planes, self._in_slices)
+        return self._inputs[view]
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

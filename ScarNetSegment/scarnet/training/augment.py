@@ -34,10 +34,10 @@ class Strength:
     bend_pixels: float = 1.5  # standard deviation of a control point
     blur_share: float = 0.10
     coarse_share: float = 0.10  # acquired at as little as half the resolution
-    noise_share: float = 0.25
-    noise: float = 0.10  # in standard deviations of the crop
-    field_share: float = 0.25
-    field: float = 0.4  # log of gain, from one end to the other
+    noise_share: float = 0.3
+    noise: float = 0.35  # at most, in standard deviations of the crop; a third of it on average
+    field_share: float = 0.3
+    field: float = 1.2  # log of gain, from one end to the other, at most; a third of it on average
     gamma_share: float = 0.35
     log_gamma: float = 0.4
     blood_share: float = 0.10
@@ -102,7 +102,7 @@ def other_intensities(
         if rng.random() < strength.blood_share:
             blood[n] = rng.uniform(-1, 1) * strength.blood
         if rng.random() < strength.field_share:
-            fields[n] = rng.uniform(-0.5, 0.5, fields.shape[1:]) * strength.field
+            fields[n] = rng.uniform(-0.5, 0.5, fields.shape[1:]) * strength.field * rng.random() ** 2
         if rng.random() < strength.gamma_share:
             gamma[n] = np.exp(rng.uniform(-1, 1) * strength.log_gamma)
         if rng.random() < strength.blur_share:
@@ -112,7 +112,7 @@ def other_intensities(
             small = F.interpolate(image[n : n + 1], size=(coarse, coarse), mode="area")
             image[n] = F.interpolate(small, size=(side, side), mode="bicubic", align_corners=False)[0]
         if rng.random() < strength.noise_share:
-            noise[n] = rng.standard_normal(noise.shape[1:], np.float32) * rng.uniform(0, strength.noise)
+            noise[n] = rng.standard_normal(noise.shape[1:], np.float32) * strength.noise * rng.random() ** 2
     if blood.any():
         cavity = F.avg_pool2d((labels == Label.BLOOD_POOL).float()[:, None], 3, 1, 1)
         image = image + torch.from_numpy(blood)[:, None, None, None] * cavity
