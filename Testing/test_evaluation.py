@@ -14,7 +14,7 @@ from conftest import ROOT
 from scarnet.evaluation import stress
 from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
 from scarnet.evaluation.cross_validation import judge, summarise_patients, summarise_slices
-from scarnet.evaluation.decisions import Candidates, choose, tabulate
+from scarnet.evaluation.decisions import choose, tabulate, value_of_scar
 from scarnet.evaluation.overlap import compare, hausdorff_mm
 from scarnet.evaluation.predictions import Prediction, load, save
 from scarnet.network import find_model, read_card
@@ -155,18 +155,17 @@ def test_features_of_a_slice_by_hand_do_not_depend_on_the_size_of_pixels():
     assert np.allclose(finer, slice_features(probabilities, labels, 2.25), rtol=1e-3)
 
 
-def test_sums_over_regions_equal_what_the_labels_themselves_give():
-    """`Candidates` never makes labels for a choice: it must agree with the code that does."""
+def test_what_a_choice_is_worth_is_dice_less_misses_and_wrong_percents():
     p = prediction("a", heart(100), speck=25)
-    candidates = Candidates(p, 0.5)
-    for minimum_ml, minimum_percent in ((0.0, 0.0), (1.0, 0.0), (0.0, 5.0), (0.0, 60.0), (30.0, 0.0)):
-        decision = {"scar_threshold": 0.5, "minimum_scar_ml": minimum_ml, "minimum_scar_percent_lv": minimum_percent}
-        labels = labels_of(p.probabilities.astype(np.float32), p.geometry, decision)
+    for minimum in (0.0, 5.0, 60.0):
+        labels = labels_of(
+            p.probabilities.astype(np.float32), p.geometry, {"scar_threshold": 0.5, "minimum_scar_percent_lv": minimum}
+        )
         row = compare(labels, p.truth, p.geometry)
-        overlap, difference, missed = candidates.outcome(minimum_ml, minimum_percent)
-        assert missed == (not (labels >= 3).any())
-        assert overlap == pytest.approx(row["scar_dice"])
-        assert difference == pytest.approx(row["scar_predicted_percent_lv"] - row["scar_truth_percent_lv"])
+        error = abs(row["scar_predicted_percent_lv"] - row["scar_truth_percent_lv"])
+        missed = not (labels >= 3).any()
+        assert missed == (minimum == 60.0)
+        assert value_of_scar(p, minimum) == pytest.approx(row["scar_dice"] - 0.01 * error - 0.5 * missed)
 
 
 def patients():
@@ -180,7 +179,7 @@ def patients():
 
 def test_false_specks_of_scar_free_patients_are_decided_away_and_infarcts_are_not():
     found = patients()
-    decision = choose(found, tabulate(found))
+    decision = choose(tabulate(found), [p.case for p in found])
     for p in found:
         labels = labels_of(p.probabilities.astype(np.float32), p.geometry, decision)
         assert (labels >= 3).any() == (p.group == "pathological"), (p.case, decision)

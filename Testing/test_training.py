@@ -14,15 +14,16 @@ import SimpleITK as sitk
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: training was not tested")
 pytest.importorskip("lightning", reason="Lightning is not installed: training was not tested")
 
+from scarnet.conventions import Label  # noqa: E402
 from scarnet.errors import InputError, UsageError  # noqa: E402
 from scarnet.evaluation.evaluate import evaluate_model, summarise  # noqa: E402
 from scarnet.network import read_card, verify  # noqa: E402
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
-from scarnet.training.augment import Strength, _orientation  # noqa: E402
+from scarnet.training.augment import OUTSIDE, Strength, _orientation, other_intensities  # noqa: E402
 from scarnet.training.data import list_cases, prepare  # noqa: E402
 from scarnet.training.loop import RunParameters  # noqa: E402
 from scarnet.training.losses import LOSSES  # noqa: E402
-from scarnet.training.samples import LgeSlices, NumberedSampler  # noqa: E402
+from scarnet.training.samples import LgeSlices, NumberedSampler, WholeSlices  # noqa: E402
 from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
 from scarnet.training.train import train_finder, train_scarnet  # noqa: E402
 
@@ -107,6 +108,40 @@ def test_turns_of_training_keep_to_what_they_were_told():
     assert (mirror < 0).mean() == pytest.approx(0.05, abs=0.02)  # half of a tenth
     assert (turned < 20).mean() == pytest.approx(0.9 * 0.683 + 0.1 * 20 / 180, abs=0.04)
     assert drawn(Strength(turn_degrees=5.0, any_turn_share=0.0))[0].std() == pytest.approx(np.deg2rad(5), rel=0.1)
+
+
+def test_the_finder_meets_small_and_padded_fields_that_hold_the_whole_ventricle(data):
+    hearts = [prepare(case, 4.0) for case in list_cases(data)]
+    always, never = WholeSlices(hearts, pixel_mm=4.0, seed=1), WholeSlices(hearts, pixel_mm=4.0, seed=1)
+    always.SMALL_FIELD_SHARE, never.SMALL_FIELD_SHARE = 1.0, 0.0
+    smaller = padded = 0
+    for n in range(40):
+        whole_planes, whole, _ = never.draw(np.random.default_rng(n))
+        planes, labels, _ = always.draw(np.random.default_rng(n))
+        for value in (Label.BLOOD_POOL, Label.MYOCARDIUM, Label.SCAR):
+            assert np.array_equal(labels == value, whole == value)
+        smaller += (labels == OUTSIDE).sum() > (whole == OUTSIDE).sum()
+        padded += not np.array_equal(planes, whole_planes)
+    assert smaller > 15 and padded > 5 and smaller + padded > 35
+
+
+@pytest.mark.parametrize("name", ["noise", "field"])
+def test_noise_and_shading_reach_what_was_told_and_are_mostly_less(name):
+    """Amplitudes are drawn as the square of an even number: a third of the largest on average."""
+    none = {f"{kind}_share": 0.0 for kind in ("noise", "field", "gamma", "blur", "coarse", "blood")}
+    strength = Strength(**(none | {f"{name}_share": 1.0, name: 1.0}))
+    generators = [np.random.default_rng(n) for n in range(400)]
+    ramp = torch.linspace(0, 1, 32).expand(400, 1, 32, 32).contiguous()
+    changed = other_intensities(ramp, torch.zeros(400, 32, 32, dtype=torch.long), generators, strength)
+    if name == "noise":  # the values are brought to 0 to 1 afterwards: undo by what is known of the picture
+        down = (changed[..., :, 1:-1] * 2 - changed[..., :, :-2] - changed[..., :, 2:]).std((1, 2, 3))
+        step = (changed[..., 8:].mean((1, 2, 3)) - changed[..., :-8].mean((1, 2, 3))).clamp(min=1e-6)
+        amplitude = down / step * (8 / 31) / np.sqrt(6)
+    else:
+        gain = (changed[..., 1:] / ramp[..., 1:]).log()
+        amplitude = gain.amax((1, 2, 3)) - gain.amin((1, 2, 3))
+    assert amplitude.max() == pytest.approx(1.0, rel=0.35)
+    assert amplitude.mean() / amplitude.max() == pytest.approx(1 / 3, abs=0.1)
 
 
 def test_the_same_heart_is_met_however_its_file_stores_it(data, tmp_path):

@@ -23,6 +23,10 @@ def evaluate(
     folds: Folds = None,
     device: Device = "auto",
     flips: Flips = None,
+    finder: Annotated[
+        str,
+        typer.Option(help="What finds the LV: a name or folder. The shipped one has seen all EMIDEC patients we have."),
+    ] = "default",
     stress: Annotated[
         bool,
         typer.Option("--stress", help="Also change the patients as other scanners and archives would: stress.csv."),
@@ -48,7 +52,7 @@ def evaluate(
         )
 
     evaluation = evaluate_model(
-        data, model=model, folds=fold_numbers(folds), device=device, test_time_flips=flips, on_case=show
+        data, model=model, finder=finder, folds=fold_numbers(folds), device=device, test_time_flips=flips, on_case=show
     )
     summary = summarise(evaluation.cases) | {"doubt": summarise_doubt(evaluation.slices)}
     write_csv(output / "cases.csv", evaluation.cases)
@@ -58,7 +62,9 @@ def evaluate(
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
     if stress:
-        rows = evaluate_stressed(data, model=model, folds=fold_numbers(folds), device=device, on_change=typer.echo)
+        rows = evaluate_stressed(
+            data, model=model, finder=finder, folds=fold_numbers(folds), device=device, on_change=typer.echo
+        )
         write_csv(output / "stress.csv", rows)
 
 

@@ -2,7 +2,7 @@
 
 Thresholds and the interval of percent of LV are chosen for each fold on the predictions of the other folds, so nothing that
 is reported was chosen on the patient it is reported for. (The models behind those other predictions had seen the fold's
-patients, as in any cross-fitting; the choice is of seven numbers.)
+patients, as in any cross-fitting; the choice is of four numbers.)
 """
 
 import json
@@ -58,7 +58,7 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
     """Rows per patient, rows per slice, and what a model of all patients should use (`decision`, `interval`)."""
     table = tabulate(predictions)
     folds = sorted({p.fold for p in predictions})
-    decided = {fold: choose([p for p in predictions if p.fold != fold], table) for fold in folds}
+    decided = {fold: choose(table, [p.case for p in predictions if p.fold != fold]) for fold in folds}
     labels = {p.case: labels_of(p.probabilities.astype(np.float32), p.geometry, decided[p.fold]) for p in predictions}
     features, poor = zip(*(_doubt_samples(p, labels[p.case]) for p in predictions), strict=True)
     doubted = {}
@@ -85,7 +85,7 @@ def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
         row["interval_low_percent_lv"], row["interval_high_percent_lv"] = low, high
         row["interval_holds"] = int(low <= row["scar_truth_percent_lv"] <= high)
     chosen = {
-        "decision": choose(predictions, table),
+        "decision": choose(table, [p.case for p in predictions]),
         "interval": calibrate(*_percents(cases)),
         "doubt": fit(np.concatenate(features), np.concatenate(poor)),
         "without_fold": {

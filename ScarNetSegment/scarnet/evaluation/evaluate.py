@@ -35,6 +35,7 @@ def evaluate_model(
     *,
     model: str = "default",
     folds: list[int] | None = None,
+    finder: str = "default",
     device: str = "auto",
     test_time_flips: bool | None = None,
     on_case: Callable[[dict], None] | None = None,
@@ -52,7 +53,7 @@ def evaluate_model(
             raise InputError(f"{case.name} was trained on; name the folds that were left out with --folds.")
         series, truth = read_case(case)
         try:
-            found = segment(series, model=model, device=device, test_time_flips=test_time_flips)
+            found = segment(series, model=model, finder=finder, device=device, test_time_flips=test_time_flips)
             labels, doubt, error = found.labels, found.slice_doubt, ""
             scar_doubt, interval = found.slice_scar_doubt, found.percent_lv_interval
         except InputError as problem:  # a ventricle that is not found counts as nothing segmented
@@ -86,6 +87,7 @@ def evaluate_stressed(
     *,
     model: str = "default",
     folds: list[int] | None = None,
+    finder: str = "default",
     device: str = "auto",
     on_change: Callable[[dict], None] | None = None,
 ) -> list[dict]:
@@ -100,7 +102,7 @@ def evaluate_stressed(
         for case in cases:
             series, truth = change(read_case(case))
             try:
-                labels, error = segment(series, model=model, device=device).labels, ""
+                labels, error = segment(series, model=model, finder=finder, device=device).labels, ""
             except InputError as problem:
                 labels, error = np.zeros_like(truth), str(problem)
             rows.append(compare(labels, truth, series.geometry) | {"error": error})

@@ -23,7 +23,7 @@ class Recipe:
     patients_again: RunParameters = replace(patients, epochs=12, learning_rate=0.012, seed=4)
     turn_degrees: float = 20.0  # patients lie along patient axes, but for this
     finder_start: RunParameters = RunParameters(epochs=8, learning_rate=3e-3, seed=3)
-    finder: RunParameters = RunParameters(epochs=2, samples_per_epoch=1000, learning_rate=1e-3, seed=3)
+    finder: RunParameters = RunParameters(epochs=6, samples_per_epoch=1000, learning_rate=1e-3, seed=3)
 
     def on(self, accelerator: str, precision: str | None = None) -> "Recipe":
         """The same runs on another kind of processor."""

@@ -164,6 +164,11 @@ class WholeSlices(Batched):
     #: 384 mm at 4 mm a pixel: a large field of view with room to shift.
     SIDE = 96
     MAX_SHIFT_MM = 90.0
+    #: Share of samples that show no more than a rectangle about the ventricle, and by how much at least and at most, mm a side.
+    SMALL_FIELD_SHARE = 0.3
+    FIELD_MARGIN_MM = (15.0, 110.0)
+    #: Share of those whose files were filled up to their old size with black.
+    PADDED_SHARE = 0.4
 
     def __init__(self, cases: list[PreparedCase], *, pixel_mm: float, seed: int, synthetic: bool = False):
         self.pixel_mm, self.seed, self.side, self.synthetic = pixel_mm, seed, self.SIDE, synthetic
@@ -181,7 +186,23 @@ class WholeSlices(Batched):
         planes, labels = self.planes[case][k], self.labels[case][k]
         if self.synthetic:
             planes = with_other_contrast(planes, [labels], rng)
+        if rng.random() < self.SMALL_FIELD_SHARE:
+            planes, labels = self._small_field(case, planes, labels, rng)
         return planes, labels, rng.uniform(-1, 1, 2) * self.MAX_SHIFT_MM / self.pixel_mm
+
+    def _small_field(self, case: int, planes, labels, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        margins = rng.uniform(*self.FIELD_MARGIN_MM, 4) / self.pixel_mm
+        lv = np.argwhere(((self.labels[case] > 0) & (self.labels[case] != OUTSIDE)).any(axis=0))
+        if not len(lv):
+            return planes, labels
+        low = np.maximum(lv.min(axis=0) - margins[:2], 0).astype(int)
+        high = (lv.max(axis=0) + margins[2:] + 1).astype(int)
+        field = np.zeros(labels.shape, bool)
+        field[low[0] : high[0], low[1] : high[1]] = True
+        if rng.random() < self.PADDED_SHARE:
+            black = np.where(field, planes, planes.min())
+            return black.astype(planes.dtype), np.where(field | (labels == OUTSIDE), labels, 0).astype(labels.dtype)
+        return planes, np.where(field, labels, OUTSIDE).astype(labels.dtype)
 
     def __getitems__(self, numbers: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return [(image, target > 0) for image, target in super().__getitems__(numbers)]
