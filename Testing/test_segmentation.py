@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from scarnet.conventions import Label, myocardium_mask, scar_mask
 from scarnet.errors import Cancelled, InputError
@@ -294,6 +295,15 @@ def test_no_ventricle_is_said(phantom):
     noise = np.random.default_rng(0).normal(0, 50, phantom.series.image.shape).astype(np.float32)
     with pytest.raises(InputError, match="[Nn]o left"):
         segment(replace(phantom.series, image=noise), device="cpu")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blobs_that_happen_to_look_like_a_ventricle_are_refused(phantom, seed):
+    """The network draws rings into some of them, and doubts them."""
+    noise = np.random.default_rng(seed).normal(0, 50, phantom.series.image.shape)
+    blobs = ndimage.gaussian_filter(noise, (1, 8, 8)).astype(np.float32)
+    with pytest.raises(InputError, match="left.ventric"):
+        segment(replace(phantom.series, image=blobs), device="cpu")
 
 
 def test_progress_names_every_slice_and_cancel_stops_between_them(phantom):
