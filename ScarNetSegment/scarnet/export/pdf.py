@@ -9,7 +9,6 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
-from PIL import Image
 
 import scarnet
 from scarnet.errors import UsageError
@@ -558,8 +557,7 @@ class _SliceCell(Flowable):
 
     def draw(self):
         canvas, bottom = self.canv, _CAPTION_HEIGHT
-        image = ImageReader(Image.fromarray(self.picture.grey))
-        canvas.drawImage(image, 0, bottom, self.picture_width, self.picture_height)
+        canvas.drawImage(ImageReader(self.picture.jpeg()), 0, bottom, self.picture_width, self.picture_height)
         rows, columns = self.picture.shape
         scale = self.picture_width / columns, self.picture_height / rows
         canvas.saveState()
