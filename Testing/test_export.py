@@ -99,7 +99,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(written):
     folder, _, _ = written
     page = (folder / "report.html").read_text(encoding="utf-8")
     for match in re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page):
-        assert match.startswith("data:image/png;base64,") or match.startswith("#")
+        assert match.startswith("data:image/jpeg;base64,") or match.startswith("#")
     assert "<script" not in page.lower() and "@import" not in page
     assert "research use only" in page.lower()
 
@@ -108,7 +108,7 @@ def test_the_page_shows_every_slice_of_the_ventricle_and_the_numbers(written, ph
     folder, _, report = written
     page = (folder / "report.html").read_text(encoding="utf-8")
     slices = sum(s.myocardium_volume_ml + s.blood_pool_volume_ml > 0 for s in report.slices)
-    assert page.count("data:image/png") >= slices
+    assert page.count("data:image/jpeg") >= slices
     assert f"{report.scar.volume_ml:.1f}" in page and f"{report.scar.percent_lv:.1f}" in page
 
 

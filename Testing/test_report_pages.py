@@ -299,7 +299,7 @@ def test_the_page_loads_nothing_and_holds_no_program(phantom, edited):
     page = render(phantom.series, edited[1], edited[0])
     assert not re.search(r"<(script|link|iframe|object|embed|base|form|meta http-equiv)\b", page, re.IGNORECASE)
     assert not re.search(r"\bon[a-z]+\s*=|javascript:|@import|url\(", page, re.IGNORECASE)
-    assert set(re.findall(r'(?:src|href)="([^"]{0,22})', page)) == {"data:image/png;base64,"}
+    assert set(re.findall(r'(?:src|href)="([^"]{0,23})', page)) == {"data:image/jpeg;base64,"}
     assert set(re.findall(r"https?://[^\s\"'<)]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
 
 

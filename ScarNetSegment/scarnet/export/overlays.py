@@ -2,7 +2,6 @@
 
 import base64
 import io
-import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,21 +41,15 @@ class SlicePicture:
     shape: tuple[int, int]
     outlines: tuple[Shape, ...]
 
-    @property
-    def data_uri(self) -> str:
-        """The grey image as PNG."""
-        buffer = io.BytesIO()
-        Image.fromarray(self.grey).save(
-            buffer, "PNG", compress_type=zlib.Z_RLE
-        )  # a fifth of the usual time, and smaller
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-    def jpeg(self) -> io.BytesIO:
-        """The grey image for paper: a third of the size, made in a tenth of the time; of 255 grey levels 0.25 off on average, on the sample."""
+    def jpeg(self) -> bytes:
+        """The grey image: a third of PNG's size, made in a tenth of its time; of 255 grey levels 0.25 off on average, on the sample."""
         buffer = io.BytesIO()
         Image.fromarray(self.grey).save(buffer, "JPEG", quality=JPEG_QUALITY)
-        buffer.seek(0)
-        return buffer
+        return buffer.getvalue()
+
+    @property
+    def data_uri(self) -> str:
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg()).decode()
 
 
 def heart_box(labels: np.ndarray, geometry: StackGeometry) -> tuple[slice, slice]:

@@ -1,5 +1,6 @@
 """The report on paper: A4 or letter, two pages for a usual stack, all drawn as vectors but the images themselves."""
 
+import io
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -557,7 +558,9 @@ class _SliceCell(Flowable):
 
     def draw(self):
         canvas, bottom = self.canv, _CAPTION_HEIGHT
-        canvas.drawImage(ImageReader(self.picture.jpeg()), 0, bottom, self.picture_width, self.picture_height)
+        canvas.drawImage(
+            ImageReader(io.BytesIO(self.picture.jpeg())), 0, bottom, self.picture_width, self.picture_height
+        )
         rows, columns = self.picture.shape
         scale = self.picture_width / columns, self.picture_height / rows
         canvas.saveState()

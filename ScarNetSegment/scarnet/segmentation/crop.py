@@ -5,6 +5,7 @@ the patient, not the array: whichever way a stack is stored, the network meets t
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from scarnet.series.geometry import StackGeometry
 CLIP_PERCENTILES = (1.0, 99.0)
 
 
+@lru_cache(maxsize=256)  # the slices of a stack mostly share theirs
 def resampling_matrix(size_out: int, start: float, step: float, size_in: int) -> np.ndarray:
     """`(size_out, size_in)` weights of linear interpolation at `start + n * step` (input pixels).
 
@@ -30,7 +32,9 @@ def resampling_matrix(size_out: int, start: float, step: float, size_in: int) ->
     weights /= weights.sum(axis=1, keepdims=True)
     folded = np.zeros((size_out, size_in))
     np.add.at(folded, (slice(None), np.clip(padded, 0, size_in - 1)), weights)
-    return folded.astype(np.float32)
+    folded = folded.astype(np.float32)
+    folded.setflags(write=False)
+    return folded
 
 
 def coverage(size_out: int, start: float, step: float, size_in: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from scarnet.segmentation.crop import CropGrid, normalise, spread_slices, with_n
 from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
+from scarnet.segmentation.orientations import turn
 from scarnet.segmentation.result import ScarSegmentation
 from scarnet.segmentation.views import View, average, chosen_views, first_views, orientation_weights, size_of
 from scarnet.series import LgeSeries, StackGeometry
@@ -26,6 +27,8 @@ WIDER, ATTEMPTS = 1.25, 4
 #: patients this costs 0.0005 of myocardium's Dice and 0.002 of scar's against all slices, in three quarters of the time; three cost
 #: 0.0015 and 0.007.
 UPRIGHT_SLICES = 4
+#: Slices that a processor is given at once.
+SLICES_TOGETHER = 2
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 #: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.27 in 81 patients that a
@@ -225,8 +228,8 @@ def predict(
 class _Look:
     """A network at the crops of a stack; what it has seen once it does not look at again.
 
-    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a batch is no faster than its
-    parts, so slices go one by one, each with all its views, and progress and cancel are that much finer.
+    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a few go together, each with all
+    its views: more would be no faster, and make progress and cancel coarser.
     """
 
     def __init__(self, network: LoadedNetwork, crops: np.ndarray, inside: np.ndarray, is_cancelled):
@@ -237,26 +240,27 @@ class _Look:
         self._seen: dict[tuple[View, int], np.ndarray] = {}
 
     def at(self, views: list[View], slices: np.ndarray, report: ProgressCallback | None = None) -> list[np.ndarray]:
-        """Of each view, probabilities `[len(slices), class, side, side]`. `report` is called after every batch. Raises Cancelled."""
-        step = 1 if self._network.device == "cpu" else len(slices)
+        """Of each view, probabilities `[len(slices), class, side, side]`. `report` is called for every slice. Raises Cancelled."""
+        step = SLICES_TOGETHER if self._network.device == "cpu" else len(slices)
         for start in range(0, len(slices), step):
-            if self._is_cancelled is not None and self._is_cancelled():
-                raise Cancelled("Segmentation was cancelled; nothing was written.")
             batch = slices[start : start + step]
+            if self._is_cancelled is not None and any(self._is_cancelled() for _ in batch):
+                raise Cancelled("Segmentation was cancelled; nothing was written.")
             new = [(view, k) for view in views for k in batch if (view, k) not in self._seen]
             if new:
                 probabilities = _softmax(self._network.logits(np.stack([self._input(view)[k] for view, k in new])))
                 self._seen |= zip(new, probabilities, strict=True)
             if report is not None:
-                done = start + len(batch)
-                report(done, len(slices), f"Slice {done} of {len(slices)}")
+                for done in range(start + 1, start + len(batch) + 1):
+                    report(done, len(slices), f"Slice {done} of {len(slices)}")
         return [np.stack([self._seen[view, k] for k in slices]) for view in views]
 
     def _input(self, view: View) -> np.ndarray:
-        if view not in self._inputs:
-            planes = normalise(view.of(self._crops, self.side), view.of(self._inside, self.side))
-            self._inputs[view] = with_neighbours(planes, self._in_slices)
-        return self._inputs[view]
+        window = View(view.start)  # normalised once, however often it is turned
+        if window not in self._inputs:
+            planes = normalise(window.of(self._crops, self.side), window.of(self._inside, self.side))
+            self._inputs[window] = with_neighbours(planes, self._in_slices)
+        return turn(self._inputs[window], view.turns, view.mirror)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
