@@ -204,7 +204,7 @@ def test_the_choice_for_a_fold_is_blind_to_its_patients():
         for p in found
     ]
     before, after = (judge(these)[2]["without_fold"] for these in (found, changed))
-    assert before["1"]["decision"] == after["1"]["decision"] and before["0"]["decision"] != after["0"]["decision"]
+    assert before["1"] == after["1"] and before["0"]["doubt"] != after["0"]["doubt"]
 
 
 def test_predictions_survive_the_disk(tmp_path):

@@ -1,6 +1,6 @@
 """Every patient judged by a model that has not seen it: train without a fold, predict the fold, for all folds.
 
-Thresholds and the interval of percent of LV are chosen for each fold on the predictions of the other folds, so nothing that
+The smallest infarct and MVO and the interval of percent of LV are chosen for each fold on the predictions of the other folds, so nothing that
 is reported was chosen on the patient it is reported for. (The models behind those other predictions had seen the fold's
 patients, as in any cross-fitting; the choice is of four numbers.)
 """

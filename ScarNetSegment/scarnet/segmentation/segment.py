@@ -32,7 +32,8 @@ SLICES_TOGETHER = 2
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 #: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.27 in 81 patients that a
-#: model had not seen, 0.29 under shading or noise; most of what it draws into noise and blobs is doubted more.
+#: model had not seen, 0.29 under shading or noise; most of what it draws into noise and blobs is doubted more. So much is known of
+#: cross-validated models alone: a half-trained one doubts everything.
 MOST_DOUBT = 0.35
 
 
@@ -87,7 +88,7 @@ def segment(
         )
     doubts = slice_doubt(probabilities, labels)
     doubt = float(np.average(doubts, weights=(labels >= Label.MYOCARDIUM).sum(axis=(1, 2))))
-    if doubt > MOST_DOUBT and lv_center_lps_mm is None:
+    if doubt > MOST_DOUBT and lv_center_lps_mm is None and network.card.doubt:
         raise InputError(
             f"What was found looks little like a left ventricle (the model expects {100 * doubt:.0f} % of its muscle to be wrong): check "
             "that this is a short-axis LGE stack, or give a point inside the ventricle (LV centre, --lv-center)."
