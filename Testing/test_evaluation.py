@@ -14,7 +14,7 @@ from conftest import ROOT
 from scarnet.evaluation import stress
 from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
 from scarnet.evaluation.cross_validation import judge, summarise_patients, summarise_slices
-from scarnet.evaluation.decisions import choose, tabulate, value_of_scar
+from scarnet.evaluation.decisions import choose, tabulate
 from scarnet.evaluation.overlap import compare, hausdorff_mm
 from scarnet.evaluation.predictions import Prediction, load, save
 from scarnet.network import find_model, read_card
@@ -153,19 +153,6 @@ def test_features_of_a_slice_by_hand_do_not_depend_on_the_size_of_pixels():
     assert features["muscle area, no scar drawn"][0] == pytest.approx(np.log1p((labels[0] >= 2).sum() * 2.25 / 100))
     finer = slice_features(probabilities.repeat(2, 2).repeat(2, 3), labels.repeat(2, 1).repeat(2, 2), 2.25 / 4)
     assert np.allclose(finer, slice_features(probabilities, labels, 2.25), rtol=1e-3)
-
-
-def test_what_a_choice_is_worth_is_dice_less_misses_and_wrong_percents():
-    p = prediction("a", heart(100), speck=25)
-    for minimum in (0.0, 5.0, 60.0):
-        labels = labels_of(
-            p.probabilities.astype(np.float32), p.geometry, {"scar_threshold": 0.5, "minimum_scar_percent_lv": minimum}
-        )
-        row = compare(labels, p.truth, p.geometry)
-        error = abs(row["scar_predicted_percent_lv"] - row["scar_truth_percent_lv"])
-        missed = not (labels >= 3).any()
-        assert missed == (minimum == 60.0)
-        assert value_of_scar(p, minimum) == pytest.approx(row["scar_dice"] - 0.01 * error - 0.5 * missed)
 
 
 def patients():

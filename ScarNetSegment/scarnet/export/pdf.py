@@ -392,7 +392,7 @@ def _column(lines: list[Flowable]) -> list[Flowable]:
 
 
 @lru_cache
-def _color(text: str) -> "HexColor":
+def _color(text: str):
     return HexColor(text)
 
 
