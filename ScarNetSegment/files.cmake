@@ -199,7 +199,6 @@ set(SCARNET_ENGINE_FILES
   scarnet/training/__init__.py
   scarnet/training/augment.py
   scarnet/training/data.py
-  scarnet/training/grafts.py
   scarnet/training/loop.py
   scarnet/training/losses.py
   scarnet/training/module.py
