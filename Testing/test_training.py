@@ -222,6 +222,32 @@ def test_fainter_scar_stays_above_its_muscle(data):
     assert 10 + 0.25 * 70 < after < before and np.array_equal(planes[1], np.where(label == 3, 80.0, 10.0))
 
 
+def test_a_finer_pixel_shows_the_same_heart_larger_and_the_card_says_so(data, tmp_path, monkeypatch):
+    import scarnet.training.train as training
+
+    run, areas = training.run, {}
+    for pixel_mm in (1.0, 2.0):
+
+        def looked_at(module, samples, *rest, pixel_mm=pixel_mm, **options):
+            targets = [samples[n][1] for n in range(40)]
+            areas[pixel_mm] = np.mean([float((t > 0).sum()) for t in targets if t.any()])
+            return run(module, samples, *rest, **options)
+
+        monkeypatch.setattr(training, "run", looked_at)
+        folder = train_scarnet(
+            data,
+            tmp_path / f"{pixel_mm}",
+            name="m",
+            preset_name="tiny",
+            changes={"pixel_mm": pixel_mm, "input_size": 96},
+            run_parameters=parameters(epochs=1),
+            progress=False,
+        )
+        card = read_card(folder)
+        assert card.input["pixel_mm"] == pixel_mm and card.input["side"] == 96
+    assert areas[1.0] / areas[2.0] == pytest.approx(4, rel=0.25)  # of 96 mm, which holds these hearts, and of 192
+
+
 def test_a_run_can_go_on_from_a_model_and_says_so(data, trained, tmp_path):
     folder = train_scarnet(
         data,

@@ -35,6 +35,7 @@ class ScarNetConfig:
             boundary detail to one large bilinear upsampling; True doubles the resolution before every decoder block.
         scar_attention_stride: 1 in the paper, whose scar attention follows every block. 4 keeps it to blocks at a quarter of
             the input's resolution and coarser, where it costs little; at full resolution it takes a third of a step.
+        pixel_mm: of that input. The paper's 128 pixels then cover a chest-wide 192 mm, the small network's 64 a heart's 96 mm.
         use_encoder_branch, use_unet_branch, use_scar_attention, use_squeeze_excite: for ablations.
     """
 
@@ -51,6 +52,7 @@ class ScarNetConfig:
     use_unet_branch: bool = True
     use_scar_attention: bool = True
     use_squeeze_excite: bool = True
+    pixel_mm: float = 1.5
 
     def to_dict(self) -> dict:
         return asdict(self)

@@ -18,9 +18,11 @@ from scarnet.training.loop import RunParameters, run
 from scarnet.training.losses import SMOOTH, nested_regions, one_minus_overlap
 from scarnet.training.module import Schedule
 from scarnet.training.samples import LgeSlices
-from scarnet.training.train import CLASS_NAMES, CROP_PIXEL_MM, DECISION, NORMALISATION, _chosen, _facts, _settle
+from scarnet.training.train import CLASS_NAMES, DECISION, NORMALISATION, _chosen, _facts, _settle
 
 TUNED = ("decoder", "full")
+#: No finer than LGE is acquired are samples drawn.
+ACQUIRED_MM = 1.5
 #: What the published size sees when it is fine-tuned; zero-shot it sees the whole image, whatever that is.
 FIELD_MM = 384.0
 #: How far each side of the box lies outside the drawn ventricle (mm), evenly between these: what the finder's boxes are like.
@@ -119,7 +121,7 @@ def train_medsam(
         learning_rate=run_parameters.learning_rate,
         total_steps=run_parameters.total_steps,
     )
-    pixel_mm = max(config.pixel_mm, CROP_PIXEL_MM)
+    pixel_mm = max(config.pixel_mm, ACQUIRED_MM)
     samples = LgeSlices(
         [prepare(case, pixel_mm) for case in cases],
         side=round(config.side * config.pixel_mm / pixel_mm),

@@ -25,8 +25,8 @@ from scarnet.training.losses import LOSSES
 from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
 from scarnet.training.samples import LgeSlices, WholeSlices
 
-#: Pixel of the crop, mm: the paper's 128 pixels then cover a chest-wide 192 mm, the small network's 64 a heart's 96 mm.
-CROP_PIXEL_MM = 1.5
+#: How far a control point of the bent crop is moved, mm (standard deviation).
+BEND_MM = 2.25
 CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
 NORMALISATION = "per slice: clip to percentiles 1 and 99 of the crop inside the image, zero mean, unit variance"
 #: How probabilities become labels, unless validation says otherwise: what is more likely than not, so that percent of LV has no bias.
@@ -87,15 +87,15 @@ def train_scarnet(
         _start_from(module.network.encoder_branch.encoder, encoder)
     before = None if start is None else _go_on_from(module.network, start)
     samples = LgeSlices(
-        [prepare(case, CROP_PIXEL_MM) for case in cases],
+        [prepare(case, config.pixel_mm) for case in cases],
         side=config.input_size,
         in_slices=config.in_slices,
-        pixel_mm=CROP_PIXEL_MM,
+        pixel_mm=config.pixel_mm,
         num_classes=config.num_classes,
         seed=run_parameters.seed,
-        cine=[] if cine is None else prepare_cine(cine, CROP_PIXEL_MM),
+        cine=[] if cine is None else prepare_cine(cine, config.pixel_mm),
         synthetic=synthetic,
-        strength=Strength(turn_degrees=turn_degrees),
+        strength=Strength(turn_degrees=turn_degrees, bend_pixels=BEND_MM / config.pixel_mm),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -107,7 +107,7 @@ def train_scarnet(
         config=config.to_dict(),
         classes=list(CLASS_NAMES[: config.num_classes]),
         input={
-            "pixel_mm": CROP_PIXEL_MM,
+            "pixel_mm": config.pixel_mm,
             "side": config.input_size,
             "in_slices": config.in_slices,
             "normalisation": NORMALISATION,
