@@ -25,6 +25,7 @@ class ScarNetConfig:
 
     Attributes
         input_size: side of the square input in pixels.
+        pixel_mm: of that input. The paper's 128 pixels then cover a chest-wide 192 mm, the small network's 64 a heart's 96 mm.
         num_classes: 4 in the paper (background, blood, myocardium, scar); 5 with microvascular obstruction apart.
         in_slices: 1 in the paper. 3 puts the neighbouring slices into the encoder's three colour channels.
         encoder: the image encoder beside the U-Net.
@@ -35,7 +36,6 @@ class ScarNetConfig:
             boundary detail to one large bilinear upsampling; True doubles the resolution before every decoder block.
         scar_attention_stride: 1 in the paper, whose scar attention follows every block. 4 keeps it to blocks at a quarter of
             the input's resolution and coarser, where it costs little; at full resolution it takes a third of a step.
-        pixel_mm: of that input. The paper's 128 pixels then cover a chest-wide 192 mm, the small network's 64 a heart's 96 mm.
         use_encoder_branch, use_unet_branch, use_scar_attention, use_squeeze_excite: for ablations.
     """
 

@@ -21,7 +21,7 @@ from scarnet.training.samples import LgeSlices
 from scarnet.training.train import CLASS_NAMES, DECISION, NORMALISATION, _chosen, _facts, _settle
 
 TUNED = ("decoder", "full")
-#: No finer than LGE is acquired are samples drawn.
+#: Samples are drawn no finer than LGE is acquired.
 ACQUIRED_MM = 1.5
 #: What the published size sees when it is fine-tuned; zero-shot it sees the whole image, whatever that is.
 FIELD_MM = 384.0
