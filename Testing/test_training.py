@@ -18,6 +18,7 @@ from scarnet.conventions import Label  # noqa: E402
 from scarnet.errors import InputError, UsageError  # noqa: E402
 from scarnet.evaluation.evaluate import evaluate_model, summarise  # noqa: E402
 from scarnet.network import read_card, verify  # noqa: E402
+from scarnet.network.config import preset  # noqa: E402
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
 from scarnet.training.augment import OUTSIDE, Strength, _orientation, other_intensities  # noqa: E402
 from scarnet.training.data import list_cases, prepare  # noqa: E402
@@ -25,7 +26,7 @@ from scarnet.training.loop import RunParameters  # noqa: E402
 from scarnet.training.losses import LOSSES  # noqa: E402
 from scarnet.training.samples import LgeSlices, NumberedSampler, WholeSlices  # noqa: E402
 from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
-from scarnet.training.train import train_finder, train_scarnet  # noqa: E402
+from scarnet.training.train import changed, train_finder, train_scarnet  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +247,12 @@ def test_a_finer_pixel_shows_the_same_heart_larger_and_the_card_says_so(data, tm
         card = read_card(folder)
         assert card.input["pixel_mm"] == pixel_mm and card.input["side"] == 96
     assert areas[1.0] / areas[2.0] == pytest.approx(4, rel=0.25)  # of 96 mm, which holds these hearts, and of 192
+
+
+@pytest.mark.parametrize("pixel_mm", [0, -1.0, "1.0", float("nan")])
+def test_an_impossible_pixel_is_named(pixel_mm):
+    with pytest.raises(UsageError, match="pixel_mm is the pixel"):
+        changed(preset("tiny"), {"pixel_mm": pixel_mm})
 
 
 def test_a_run_can_go_on_from_a_model_and_says_so(data, trained, tmp_path):

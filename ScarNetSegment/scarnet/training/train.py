@@ -198,11 +198,14 @@ def write_model(
 
 
 def changed(config: ScarNetConfig, changes: dict) -> ScarNetConfig:
-    """`config` with some fields replaced. Raises UsageError naming the known ones."""
+    """`config` with some fields replaced. Raises UsageError naming the known ones, and for an impossible pixel."""
     known = [f.name for f in fields(config) if f.name != "encoder"]
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise UsageError(f"The network has no '{unknown[0]}' to change; known are {', '.join(known)}.")
+    pixel_mm = changes.get("pixel_mm", config.pixel_mm)
+    if not isinstance(pixel_mm, int | float) or not pixel_mm > 0:
+        raise UsageError(f"pixel_mm is the pixel of the network's crop in mm, a number above 0; got {pixel_mm!r}.")
     return replace(config, **{name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()})
 
 
