@@ -197,8 +197,10 @@ set(SCARNET_ENGINE_FILES
   scarnet/series/study.py
   scarnet/temporary.py
   scarnet/training/__init__.py
+  scarnet/training/apex.py
   scarnet/training/augment.py
   scarnet/training/data.py
+  scarnet/training/grafts.py
   scarnet/training/loop.py
   scarnet/training/losses.py
   scarnet/training/module.py

@@ -160,10 +160,10 @@ def test_the_network_agrees_with_segment_anythings_own_forward():
 
 
 def test_boxes_in_training_hold_the_ventricle_but_for_their_jitter():
-    labels = torch.zeros(40, 64, 64, dtype=torch.long)
-    labels[:30, 20:40, 10:30] = 1
-    boxes = boxes_about(labels, 2.0, torch.Generator().manual_seed(0))
-    assert torch.equal(boxes, boxes_about(labels, 2.0, torch.Generator().manual_seed(0)))
+    lv = torch.zeros(40, 64, 64, dtype=torch.bool)
+    lv[:30, 20:40, 10:30] = True
+    boxes = boxes_about(lv, 2.0, torch.Generator().manual_seed(0))
+    assert torch.equal(boxes, boxes_about(lv, 2.0, torch.Generator().manual_seed(0)))
     drawn = torch.tensor([10.0, 20, 29, 39])
     outside_mm = 2.0 * (boxes[:30] - drawn) * torch.tensor([-1.0, -1, 1, 1])
     assert outside_mm.min() >= -4 and outside_mm.max() <= 15 and 3 < outside_mm.mean() < 8

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: training was not tested")
 pytest.importorskip("lightning", reason="Lightning is not installed: training was not tested")
@@ -20,10 +22,13 @@ from scarnet.evaluation.evaluate import evaluate_model, summarise  # noqa: E402
 from scarnet.network import read_card, verify  # noqa: E402
 from scarnet.network.config import preset  # noqa: E402
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
-from scarnet.training.augment import OUTSIDE, Strength, _orientation, other_intensities  # noqa: E402
-from scarnet.training.data import list_cases, prepare  # noqa: E402
+from scarnet.training.apex import SHRUNK, is_apical, with_closed_cavity  # noqa: E402
+from scarnet.training.augment import OUTSIDE, Strength, _orientation, other_intensities, placed  # noqa: E402
+from scarnet.training.data import list_cases, prepare, resample_labels  # noqa: E402
+from scarnet.training.grafts import graft_of, with_graft  # noqa: E402
 from scarnet.training.loop import RunParameters  # noqa: E402
 from scarnet.training.losses import LOSSES  # noqa: E402
+from scarnet.training.recipe import Recipe, Workshop  # noqa: E402
 from scarnet.training.samples import LgeSlices, NumberedSampler, WholeSlices  # noqa: E402
 from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
 from scarnet.training.train import changed, train_finder, train_scarnet  # noqa: E402
@@ -133,7 +138,7 @@ def test_noise_and_shading_reach_what_was_told_and_are_mostly_less(name):
     strength = Strength(**(none | {f"{name}_share": 1.0, name: 1.0}))
     generators = [np.random.default_rng(n) for n in range(400)]
     ramp = torch.linspace(0, 1, 32).expand(400, 1, 32, 32).contiguous()
-    changed = other_intensities(ramp, torch.zeros(400, 32, 32, dtype=torch.long), generators, strength)
+    changed = other_intensities(ramp, torch.zeros(400, OUTSIDE + 1, 32, 32), generators, strength)
     if name == "noise":  # the values are brought to 0 to 1 afterwards: undo by what is known of the picture
         down = (changed[..., :, 1:-1] * 2 - changed[..., :, :-2] - changed[..., :, 2:]).std((1, 2, 3))
         step = (changed[..., 8:].mean((1, 2, 3)) - changed[..., :-8].mean((1, 2, 3))).clamp(min=1e-6)
@@ -177,15 +182,37 @@ def _written(folder, case, image, labels, size, turn=lambda volume: volume):
     return changed(case, image=folder / "i.nii.gz", labels=folder / "l.nii.gz")
 
 
-def test_masks_hold_labels_alone_after_augmentation(data):
+def test_targets_are_shares_of_the_classes_after_augmentation(data):
     hearts = [prepare(case, 1.5) for case in list_cases(data)]
     samples = LgeSlices(hearts, side=48, in_slices=3, pixel_mm=1.5, num_classes=5, seed=0)
-    values = set()
+    seen = torch.zeros(5)
     for number in range(40):
         image, target = samples[number]
-        assert image.shape == (3, 48, 48) and target.shape == (48, 48) and torch.isfinite(image).all()
-        values |= set(target.unique().tolist())
-    assert values <= {0, 1, 2, 3, 4} and {0, 1, 2, 3} <= values
+        assert image.shape == (3, 48, 48) and target.shape == (5, 48, 48) and torch.isfinite(image).all()
+        assert (target >= 0).all() and torch.allclose(target.sum(0), torch.ones(48, 48), atol=1e-5)
+        seen = torch.maximum(seen, target.amax((1, 2)))
+    assert (seen[:4] > 0.99).all()
+
+
+def test_contours_between_pixels_stay_where_they_are():
+    """A wall of 2.5 pixels of which half is scar, beside blood, turned by chance: shares keep its area, whole pixels would not."""
+    labels = np.zeros((1, 96, 96), np.uint8)
+    labels[0, 30:60, 30:60], labels[0, 40:50, 42:43], labels[0, 40:50, 43:44] = 1, 2, 3
+    window = labels[:, None].astype(np.float32)
+    none = {f"{kind}_share": 0.0 for kind in ("bend", "any_turn")}
+    strength = Strength(turn_degrees=20.0, log_scale=(0.0, 0.0), log_stretch=0.0, **none)
+    areas = []
+    for n in range(50):
+        _, shares = placed(window, labels, np.full((1, 2), 0.1), 64, [np.random.default_rng(n)], strength)
+        areas.append([float(shares[0, 2:4].sum()), float(shares[0, 1].sum())])
+    areas = np.array(areas)
+    assert areas[:, 0] == pytest.approx(20, rel=0.06) and areas.mean(0) == pytest.approx([20, 880], rel=0.01)
+
+
+def test_half_healthy_half_scarred_muscle_is_not_lost_to_the_blood_beside_it():
+    labels = np.array([[1, 1, 2, 3, 1, 1]] * 6)
+    coarse = np.array([[0, 0.38, 0.32, 0.30, 0, 0]])  # a pixel over blood, healthy muscle and scar
+    assert resample_labels(labels, np.full((1, 6), 1 / 6), coarse).item() == Label.MYOCARDIUM
 
 
 def test_drawn_infarcts_lie_in_muscle_from_the_endocardium_outwards(data):
@@ -211,6 +238,88 @@ def test_drawn_infarcts_lie_in_muscle_from_the_endocardium_outwards(data):
     assert wall_of(nothing) is None
     untouched, target = with_synthetic_scar(planes, [nothing] * 3, [None] * 3, rng)
     assert untouched is planes and not target.any()
+
+
+def test_an_infarct_is_carried_into_the_muscle_of_another_heart(data):
+    """From a thin wall into a thick one at another contrast: as much of the wall, as bright against its blood, dark cores kept."""
+    donor, receiver = (_ring(30, 50, inner, outer) for inner, outer in ((10, 16), (8, 20)))
+    wall = wall_of(donor)
+    infarct = (donor == 2) & (np.abs(wall.angle) < 0.8) & (wall.depth < 0.7)
+    donor = np.where(infarct & (np.abs(wall.angle) < 0.4) & (wall.depth < 0.4), 4, np.where(infarct, 3, donor))
+    light = np.random.default_rng(0).normal(0, 0.02, donor.shape) + np.array([0.0, 1.0, 0.0, 1.2, 0.1])[donor]
+    graft = graft_of(np.stack([light] * 3), [np.minimum(donor, 2), donor, np.minimum(donor, 2)], [wall] * 3)
+    planes = np.stack([50.0 * (receiver == 1) + 10.0] * 3)
+    others = [receiver] * 3
+    for n in range(10):
+        image, target = with_graft(planes, others, [wall_of(receiver)] * 3, graft, np.random.default_rng(n))
+        scar = target >= 3
+        assert (receiver[scar] == 2).all() and np.array_equal(target[~scar], receiver[~scar])
+        assert scar.sum() / (receiver == 2).sum() == pytest.approx(infarct.sum() / (donor >= 2).sum(), rel=0.2)
+        assert np.array_equal(image[[0, 2]], planes[[0, 2]])  # the neighbours had none
+        inside = ndimage.binary_erosion(target == 3, iterations=2)
+        assert image[1][inside].mean() == pytest.approx(10 + 1.2 * 50, rel=0.06)
+        assert image[1][ndimage.binary_erosion(target == 4)].mean() < 30
+        far = ndimage.distance_transform_edt(~scar) > 4
+        assert np.array_equal(image[1][far], planes[1][far])
+    assert graft_of(planes, others, [wall_of(receiver)] * 3) is None  # nothing to carry
+    flat = np.full_like(planes, 10.0)  # no contrast to state brightness in
+    assert with_graft(flat, others, [wall_of(receiver)] * 3, graft, np.random.default_rng(0))[0] is flat
+
+
+def _ring(row, column, inner, outer):
+    away = np.hypot(*(np.indices((80, 80)) - np.array([row, column])[:, None, None]))
+    return np.where(away < inner, 1, np.where(away < outer, 2, 0))
+
+
+def test_samples_are_given_infarcts_of_the_patients_they_are_made_of(data):
+    hearts = [prepare(case, 1.5) for case in list_cases(data)]
+    healthy = [replace(heart, labels=np.minimum(heart.labels, Label.MYOCARDIUM)) for heart in hearts[1:]]
+
+    def share(chosen, synthetic):
+        free = LgeSlices(chosen, side=48, in_slices=3, pixel_mm=1.5, num_classes=5, seed=0, synthetic=synthetic)
+        return len(free.grafts), np.mean([bool((free[n][1][3:] > 0.5).any()) for n in range(80)])
+
+    grafts, scarred = share([hearts[0], *healthy], True)
+    assert grafts and scarred > share([hearts[0], *healthy], False)[1] + 0.1
+    assert share(healthy, True)[0] == 0
+
+
+def test_a_closed_apex_is_muscle_where_its_cavity_was(data):
+    """Filled and smaller, its scar kept, the slice towards the base as before; a slice with a large cavity is not apical."""
+    apex, next_to_it = _ring(38, 41, 6, 14), _ring(38, 41, 14, 22)
+    apex = np.where((apex == 2) & (np.indices(apex.shape)[0] > 44), 3, apex)
+    assert is_apical(np.stack([apex, next_to_it, next_to_it]), 0) and not is_apical(np.stack([apex, next_to_it]), 1)
+    levels = np.array([80.0, 100.0, 10.0, 120.0])
+    planes = np.stack([levels[apex], levels[apex], levels[next_to_it]])
+    for n in range(10):
+        moved, target = with_closed_cavity(planes, [apex, apex, next_to_it], np.random.default_rng(n))
+        assert set(np.unique(target)) == {0, 2, 3} and np.array_equal(moved[2], planes[2])
+        size = np.sqrt((target > 0).sum() / (apex > 0).sum())
+        assert SHRUNK[0] - 0.03 < size < SHRUNK[1] + 0.03
+        assert (target == 3).sum() / (apex == 3).sum() == pytest.approx(size**2, rel=0.15)
+        inner = ndimage.binary_erosion(target == 2, iterations=2)
+        assert moved[1][inner].mean() == pytest.approx(10, abs=3) and np.array_equal(moved[0], moved[1])
+        assert np.argwhere(target > 0).mean(axis=0) == pytest.approx([38, 41], abs=0.6)
+    assert with_closed_cavity(planes, [apex * 0] * 3, np.random.default_rng(0))[0] is planes
+
+
+def test_samples_without_a_cavity_are_drawn_of_apical_slices_alone(data):
+    heart = prepare(list_cases(data)[0], 1.5)
+    apical = replace(heart, labels=np.stack([heart.labels[2], _small(heart.labels[2])]), image=heart.image[[2, 2]])
+
+    def closed(chosen, synthetic):
+        samples = LgeSlices([chosen], side=48, in_slices=3, pixel_mm=1.5, num_classes=5, seed=0, synthetic=synthetic)
+        shares = np.array([samples[n][1].sum((1, 2)).numpy() for n in range(200)])
+        return np.mean((shares[:, 1] < 1) & (shares[:, 2:].sum(1) > 20))
+
+    at_random = 0.03  # crops beside the heart
+    assert at_random + 0.04 < closed(apical, True) < 0.25 and closed(apical, False) < at_random
+    assert closed(replace(heart, labels=heart.labels[[2]], image=heart.image[[2]]), True) < at_random
+
+
+def _small(labels):
+    """The ring with most of its cavity turned to muscle."""
+    return np.where((labels == 1) & ~ndimage.binary_erosion(labels == 1, iterations=6), 2, labels)
 
 
 def test_fainter_scar_stays_above_its_muscle(data):
@@ -249,10 +358,57 @@ def test_a_finer_pixel_shows_the_same_heart_larger_and_the_card_says_so(data, tm
     assert areas[1.0] / areas[2.0] == pytest.approx(4, rel=0.25)  # of 96 mm, which holds these hearts, and of 192
 
 
+@pytest.fixture(scope="module")
+def cine(tmp_path_factory):
+    """Cine anatomy as ACDC's is given: 1 RV, 2 myocardium, 3 cavity."""
+    folder = tmp_path_factory.mktemp("cine")
+    phantom = simulate(PhantomParameters(heart=HeartParameters(), size=96, pixel_mm=2.5, slices=5, gap_mm=8.0), seed=9)
+    labels = np.array([0, 3, 2, 2, 2], np.uint8)[phantom.labels]
+    np.savez(folder / "heart.npz", image=phantom.series.image, labels=labels)
+    return folder
+
+
+def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data, cine, tmp_path):
+    """All of it, small: what each network went on from, was shown and knew, and nothing made twice."""
+    run = parameters(epochs=1)
+    recipe = replace(Recipe(), preset="tiny", start=run, patients=run, finer=run, finder_start=run, finder=run)
+    workshop = Workshop(recipe, data, cine, tmp_path / "models", licence="L", citation="C", progress=False)
+    model, finder = workshop.without_fold(0, [0, 1])
+    final = workshop.segmenter(None, tmp_path / "final" / "it", name="it", version="7")
+    made = {folder.name for folder in (tmp_path / "models").iterdir()}
+    assert made == {
+        *("start", "coarse-without-fold-0", "without-fold-0", "coarse-it"),
+        *("finder-start", "finder-without-fold-0"),
+    }
+    card, last = read_card(model), read_card(final)
+    assert (
+        card.training["folds"] == [1] and last.training["folds"] == "all" and (last.name, last.version) == ("it", "7")
+    )
+    for fine, coarse in ((card, "coarse-without-fold-0"), (last, "coarse-it")):
+        before = fine.training["started_from"]
+        assert (before["name"], before["training"]["started_from"]["name"]) == (coarse, "start")
+        assert fine.input["pixel_mm"] == 0.9 and fine.input["side"] == 96
+        assert fine.training["graft_share"] < before["training"]["graft_share"]
+        assert before["training"]["cases"] == fine.training["cases"]  # no patient of the fold in either
+        assert fine.licence == "L" and fine.citation == "C"
+    assert read_card(tmp_path / "models" / "start").training["cases"] == []
+    assert read_card(finder).training["folds"] == [1]
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert workshop.without_fold(0, [0, 1]) == (model, finder)
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("pixel_mm", [0, -1.0, "1.0", float("nan")])
 def test_an_impossible_pixel_is_named(pixel_mm):
     with pytest.raises(UsageError, match="pixel_mm is the pixel"):
         changed(preset("tiny"), {"pixel_mm": pixel_mm})
+
+
+@pytest.mark.parametrize("side", [0, 90, 96.0])
+def test_an_impossible_size_of_the_crop_is_named(side):
+    assert changed(preset("small"), {"input_size": 96}).input_size == 96
+    with pytest.raises(UsageError, match="a multiple of 16; got"):
+        changed(preset("small"), {"input_size": side})
 
 
 def test_a_run_can_go_on_from_a_model_and_says_so(data, trained, tmp_path):
@@ -286,16 +442,20 @@ def test_epochs_draw_new_samples_and_a_resumed_epoch_draws_the_same():
     assert not set(first) & set(second) and list(again) == second
 
 
+def shares_of(labels):
+    return torch.nn.functional.one_hot(labels, 5).permute(0, 3, 1, 2).float()
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_fall_towards_the_truth_and_are_finite_for_empty_slices(name):
     loss = LOSSES[name]
     target = torch.zeros(2, 16, 16, dtype=torch.long)
     target[0, 4:12, 4:12], target[0, 6:10, 6:10], target[0, 4:6, 4:8] = 2, 1, 3
-    right = torch.nn.functional.one_hot(target, 5).permute(0, 3, 1, 2).float()
-    values = [float(loss(scale * right, target)) for scale in (-4.0, 0.0, 2.0, 4.0)]
+    right = shares_of(target)
+    values = [float(loss(scale * right, right)) for scale in (-4.0, 0.0, 2.0, 4.0)]
     assert values == sorted(values, reverse=True) and np.isfinite(values).all()
     logits = torch.zeros(1, 5, 16, 16, requires_grad=True)
-    loss(logits, torch.zeros(1, 16, 16, dtype=torch.long)).backward()
+    loss(logits, shares_of(torch.zeros(1, 16, 16, dtype=torch.long))).backward()
     assert torch.isfinite(logits.grad).all()
 
 
@@ -304,7 +464,7 @@ def test_losses_are_what_their_formulas_say():
     labels = torch.zeros(1, 8, 8, dtype=torch.long)
     drawn = labels.clone()
     labels[0, 0, :8], drawn[0, 0, :4], drawn[0, 1, :2] = 3, 3, 3
-    logits = 40.0 * torch.nn.functional.one_hot(drawn, 5).permute(0, 3, 1, 2).float()
+    logits, labels = 40.0 * shares_of(drawn), shares_of(labels)
     hit, false, missed, size = 4, 2, 4, 64
     background = size - hit - false - missed
 

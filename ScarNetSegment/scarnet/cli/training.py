@@ -53,7 +53,18 @@ def train(
         typer.Option(help="A model of the same preset to go on from; for medsam the published checkpoint."),
     ] = None,
     tune: Annotated[str, typer.Option(help="What of MedSAM is trained: decoder or full.")] = "full",
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="Also draw infarcts into hearts.")] = False,
+    synthetic: Annotated[
+        bool,
+        typer.Option("--synthetic", help="Also draw infarcts into hearts, and carry them from patient to patient."),
+    ] = False,
+    graft_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="With --synthetic: share of scar-free samples given another patient's scar."),
+    ] = 0.4,
+    pixel_mm: Annotated[
+        Optional[float], typer.Option(help="Pixel of the network's crop, mm. Default: the preset's.")
+    ] = None,
+    input_size: Annotated[Optional[int], typer.Option(help="Pixels a side of the crop. Default: the preset's.")] = None,
     seed: int = 1,
     name: Annotated[Optional[str], typer.Option(help="Name on the card; default: the folder's.")] = None,
     model_version: ModelVersion = "1",
@@ -109,6 +120,8 @@ def train(
             start=start,
             cine=cine,
             synthetic=synthetic,
+            graft_share=graft_share,
+            changes={k: v for k, v in (("pixel_mm", pixel_mm), ("input_size", input_size)) if v is not None},
             turn_degrees=None if any_orientation else (TURN_DEGREES if turn_degrees is None else turn_degrees),
             **common,
         )

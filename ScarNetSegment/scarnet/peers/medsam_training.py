@@ -46,29 +46,29 @@ class MedSamTraining(Schedule):
             self.network.image_encoder.requires_grad_(False)
 
     def training_step(self, batch, number):
-        images, labels = batch
+        images, target = batch
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         images = (images - low) / (high - low).clamp_min(1e-6)
         if images.shape[-1] != self.side:  # samples are drawn no finer than LGE is acquired
             images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
-            labels = F.interpolate(labels[:, None].float(), size=(self.side, self.side)).long()[:, 0]
+            target = F.interpolate(target, size=(self.side, self.side), mode="bilinear", align_corners=False)
         # Boxes follow from the step, so that a resumed run meets the same ones.
         generator = torch.Generator().manual_seed(self.global_step)
-        logits = self.network(images, boxes_about(labels, self.pixel_mm, generator).to(images.device))
-        target = nested_regions(F.one_hot(labels, len(CLASS_NAMES)).movedim(-1, 1).to(logits.dtype))
+        logits = self.network(images, boxes_about(target[:, 0] < 0.5, self.pixel_mm, generator).to(images.device))
+        target = nested_regions(target)
         one_minus_dice = one_minus_overlap(logits.sigmoid(), target, 0.5, 0.5, SMOOTH / 2)
         loss = one_minus_dice + F.binary_cross_entropy_with_logits(logits, target)
         self.log("loss", loss, on_epoch=True, on_step=False, prog_bar=True)
         return loss
 
 
-def boxes_about(labels: torch.Tensor, pixel_mm: float, generator: torch.Generator) -> torch.Tensor:
-    """`(batch, 4)` x0, y0, x1, y1 about the ventricle of each `[row, column]`, every side moved by chance; a ventricle-sized box
+def boxes_about(lv: torch.Tensor, pixel_mm: float, generator: torch.Generator) -> torch.Tensor:
+    """`(batch, 4)` x0, y0, x1, y1 about the ventricle, True in each `[row, column]`, every side moved by chance; a ventricle-sized box
     anywhere where there is none."""
-    side = labels.shape[-1]
+    side = lv.shape[-1]
     boxes = []
-    for plane in labels.cpu():
-        rows, columns = (torch.nonzero((plane > 0).any(dim=axis))[:, 0] for axis in (1, 0))
+    for plane in lv.cpu():
+        rows, columns = (torch.nonzero(plane.any(dim=axis))[:, 0] for axis in (1, 0))
         low, high = BOX_OUTSIDE_MM
         outside = (low + (high - low) * torch.rand(4, generator=generator)) / pixel_mm
         place = torch.rand(2, generator=generator) * side

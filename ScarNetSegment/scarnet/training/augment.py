@@ -56,8 +56,9 @@ def placed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Windows `[n, channel, size, size]` and labels `[n, size, size]` to crops of `side`, turned, scaled and bent.
 
-    `shifts` `(n, 2)`: rows and columns in pixels from the windows' middle to the crops'. Labels are resampled class by class
-    and the largest wins: no value is ever invented between two.
+    `shifts` `(n, 2)`: rows and columns in pixels from the windows' middle to the crops'. Labels come as the share of each class in
+    a pixel, `[n, class, side, side]` with OUTSIDE last: a contour between two pixels stays there, and a thin wall of healthy and of
+    scarred muscle does not lose to the blood beside it, as it would if the largest share won.
     """
     count, size = len(windows), windows.shape[-1]
     theta = np.zeros((count, 2, 3), np.float32)
@@ -75,11 +76,13 @@ def placed(
     grid = F.affine_grid(torch.from_numpy(theta), [count, 1, side, side], align_corners=False)
     bend = F.interpolate(torch.from_numpy(bends), size=(side, side), mode="bicubic", align_corners=True)
     grid = grid + bend.movedim(1, -1)
-    image = F.grid_sample(torch.from_numpy(windows), grid, "bilinear", "border", align_corners=False)
-    classes = F.one_hot(torch.from_numpy(labels).long(), _CLASSES).movedim(-1, 1).float()
+    image = F.grid_sample(
+        torch.from_numpy(windows), grid, "bicubic", "border", align_corners=False
+    )  # as sharp as in use
+    classes = (torch.from_numpy(labels)[:, None] == torch.arange(_CLASSES)[:, None, None]).float()
     sampled = F.grid_sample(classes, grid, "bilinear", "zeros", align_corners=False)
-    sampled[:, OUTSIDE] += 1 - sampled.sum(1)  # beyond the window there is no image either
-    return image, sampled.argmax(1)
+    sampled[:, OUTSIDE] += (1 - sampled.sum(1)).clamp(min=0)  # beyond the window there is no image either
+    return image, sampled
 
 
 def _orientation(rng: np.random.Generator, strength: Strength) -> tuple[float, float]:
@@ -90,9 +93,12 @@ def _orientation(rng: np.random.Generator, strength: Strength) -> tuple[float, f
 
 
 def other_intensities(
-    image: torch.Tensor, labels: torch.Tensor, generators: list[np.random.Generator], strength: Strength
+    image: torch.Tensor, shares: torch.Tensor, generators: list[np.random.Generator], strength: Strength
 ) -> torch.Tensor:
-    """Crops `[n, channel, side, side]`, roughly normalised, as another scanner or another minute would have shown them."""
+    """Crops `[n, channel, side, side]`, roughly normalised, as another scanner or another minute would have shown them.
+
+    `shares`: of each class, as `placed` gives them.
+    """
     image = image.clone()
     count, channels, side = image.shape[:3]
     fields = np.zeros((count, 1, FIELD_POINTS, FIELD_POINTS), np.float32)
@@ -114,7 +120,7 @@ def other_intensities(
         if rng.random() < strength.noise_share:
             noise[n] = rng.standard_normal(noise.shape[1:], np.float32) * strength.noise * rng.random() ** 2
     if blood.any():
-        cavity = F.avg_pool2d((labels == Label.BLOOD_POOL).float()[:, None], 3, 1, 1)
+        cavity = F.avg_pool2d(shares[:, Label.BLOOD_POOL, None], 3, 1, 1)
         image = image + torch.from_numpy(blood)[:, None, None, None] * cavity
     image = image + torch.from_numpy(noise)
     low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)

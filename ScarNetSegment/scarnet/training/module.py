@@ -83,12 +83,12 @@ class ScarNetTraining(Schedule):
         self.loss = LOSSES[loss]
 
     def training_step(self, batch, _):
-        images, labels = batch
+        images, target = batch
         fused, encoder, unet = self.network.branches(images.contiguous(memory_format=torch.channels_last))
-        loss = self.loss(fused, labels)
+        loss = self.loss(fused, target)
         branches = [logits for logits in (encoder, unet) if logits is not None and logits is not fused]
         if branches:
-            loss = (1 - BRANCH_WEIGHT) * loss + BRANCH_WEIGHT * sum(self.loss(b, labels) for b in branches) / len(
+            loss = (1 - BRANCH_WEIGHT) * loss + BRANCH_WEIGHT * sum(self.loss(b, target) for b in branches) / len(
                 branches
             )
         self.log("loss", loss, on_epoch=True, on_step=False, prog_bar=True)

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from scarnet.conventions import scar_mask
+from scarnet.conventions import Label, scar_mask
 from scarnet.segmentation.crop import normalise, with_neighbours
+from scarnet.training.apex import CLOSED_SHARE, is_apical, with_closed_cavity
 from scarnet.training.augment import OUTSIDE, Strength, other_intensities, placed
 from scarnet.training.data import PreparedCase
+from scarnet.training.grafts import Graft, graft_of, with_graft
 from scarnet.training.synthetic import (
     CINE_SYNTHETIC_SHARE,
     FAINTER_SHARE,
@@ -22,7 +24,9 @@ from scarnet.training.synthetic import (
 #: Share of samples drawn among slices with scar alone, beyond those that chance brings.
 SCAR_SHARE = 0.15
 #: Share of samples from cine hearts, where there are patients as well.
-CINE_SHARE = 0.05
+CINE_SHARE = 0.10
+#: Share of samples without scar of their own that are given another patient's, unless told otherwise.
+GRAFT_SHARE = 0.4
 #: Share of samples that show no heart at all, so that slices beyond apex and base stay empty.
 OFF_HEART_SHARE = 0.03
 #: Share of samples whose neighbours are the slice itself, as at the ends of a stack and in stacks of one slice.
@@ -41,18 +45,26 @@ class Batched(Dataset):
         generators = [np.random.default_rng([self.seed, number]) for number in numbers]
         drawn = [self.draw(rng) for rng in generators]
         windows, labels, shifts = (np.stack(part) for part in zip(*drawn, strict=True))
-        image, target = placed(windows, labels, shifts, self.side, generators, self.strength)
-        image = other_intensities(image, target, generators, self.strength).numpy()
-        inside = np.broadcast_to((target != OUTSIDE).numpy()[:, None], image.shape)
+        image, shares = placed(windows, labels, shifts, self.side, generators, self.strength)
+        image = other_intensities(image, shares, generators, self.strength).numpy()
+        inside = np.broadcast_to((shares[:, OUTSIDE, None] < 0.5).numpy(), image.shape)
         image = torch.from_numpy(normalise(image, inside))
-        return list(zip(image, torch.where(target == OUTSIDE, 0, target), strict=True))
+        target = shares[:, :OUTSIDE].clone()
+        target[:, Label.BACKGROUND] += shares[:, OUTSIDE]
+        return list(zip(image, self.target(target), strict=True))
+
+    def target(self, shares: torch.Tensor) -> torch.Tensor:
+        """What is learnt of the classes' shares `[n, class, side, side]`."""
+        raise NotImplementedError
 
 
 class LgeSlices(Batched):
-    """Augmented slices of prepared patients. `self[n]`: `(float32 [in_slices, side, side], int64 [side, side])`.
+    """Augmented slices of prepared patients. `self[n]`: float32 `[in_slices, side, side]` and the share of each class in every
+    pixel, float32 `[num_classes, side, side]`.
 
     `cine`: further hearts without enhancement, met with LGE's contrast and often with a drawn infarct; they may be all
-    there is. `synthetic`: draw infarcts into patients too and make real ones fainter (see `synthetic`).
+    there is. `synthetic`: draw infarcts into patients too, make real ones fainter (see `synthetic`), carry them from patient to
+    patient (`graft_share`, see `grafts`) and close cavities near the apex (see `apex`).
     """
 
     def __init__(
@@ -66,10 +78,12 @@ class LgeSlices(Batched):
         seed: int,
         cine: list[PreparedCase] = (),
         synthetic: bool = False,
+        graft_share: float = GRAFT_SHARE,
         strength: Strength | None = None,
     ):
         self.side, self.in_slices, self.pixel_mm = side, in_slices, pixel_mm
-        self.num_classes, self.seed, self.synthetic = num_classes, seed, synthetic
+        self.num_classes, self.seed = num_classes, seed
+        self.synthetic, self.graft_share = synthetic, graft_share
         self.strength = strength or Strength()
         hearts = [*cases, *cine]
         windows = [
@@ -83,7 +97,17 @@ class LgeSlices(Batched):
         self.walls: dict[tuple[int, int], Wall | None] = {}
         self.patient_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
         self.scar_slices = [(c, k) for c, k in self.patient_slices if scar_mask(cases[c].labels[k]).any()]
+        self.grafts = self._grafts() if synthetic else []
+        self.apical = {
+            (c, k)
+            for c, labels in enumerate(self.labels)
+            for k in range(len(labels))
+            if synthetic and is_apical(labels, k)
+        }
         self.cine_slices = [(c, k) for c in range(len(cases), len(hearts)) for k in range(len(hearts[c].image))]
+
+    def target(self, shares: torch.Tensor) -> torch.Tensor:
+        return shares[:, : self.num_classes]
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Window, labels, shift: everything but how it is turned and lit."""
@@ -93,6 +117,10 @@ class LgeSlices(Batched):
             pool = self.cine_slices
         case, k = pool[rng.integers(len(pool))]
         planes, target = self._with_other_scar(case, k, rng)
+        if (case, k) in self.apical and rng.random() < CLOSED_SHARE:
+            beside = [self.labels[case][n] for n in self._beside(case, k)]
+            beside[self.in_slices // 2] = target
+            planes, target = with_closed_cavity(planes, beside, rng)
         if self.in_slices > 1:
             if rng.random() < 0.5:  # base first or apex first
                 planes = planes[::-1]
@@ -113,19 +141,39 @@ class LgeSlices(Batched):
         plane, labels, is_cine = self.planes[case][k], self.labels[case], self.is_cine[case]
         if not (self.synthetic or is_cine):
             return plane, labels[k]
-        beside = np.clip(np.arange(k - self.in_slices // 2, k + self.in_slices // 2 + 1), 0, len(labels) - 1)
+        part, near, walls = self._near(case, k)
         box = self.boxes[case]  # all changes happen near the ventricle
-        part, near = plane[(slice(None), *box)], [labels[n][box] for n in beside]
         if is_cine:
             part = with_other_contrast(part, near, rng)
         elif rng.random() < FAINTER_SHARE:
             part = with_fainter_scar(part, near, rng)
         part_labels = near[self.in_slices // 2]
-        if rng.random() < (CINE_SYNTHETIC_SHARE if is_cine else SYNTHETIC_SHARE):
-            part, part_labels = with_synthetic_scar(part, near, [self._wall(case, n) for n in beside], rng)
+        if (
+            self.grafts
+            and not ((part_labels == Label.SCAR) | (part_labels == Label.MVO)).any()
+            and rng.random() < self.graft_share
+        ):
+            part, part_labels = with_graft(part, near, walls, self.grafts[rng.integers(len(self.grafts))], rng)
+        elif rng.random() < (CINE_SYNTHETIC_SHARE if is_cine else SYNTHETIC_SHARE):
+            part, part_labels = with_synthetic_scar(part, near, walls, rng)
         plane, target = plane.copy(), labels[k].copy()
         plane[(slice(None), *box)], target[box] = part, part_labels
         return plane, target
+
+    def _near(self, case: int, k: int) -> tuple[np.ndarray, list[np.ndarray], list[Wall | None]]:
+        """A slice and its neighbours about the ventricle: planes, labels, walls."""
+        labels, box, beside = self.labels[case], self.boxes[case], self._beside(case, k)
+        planes = self.planes[case][k][(slice(None), *box)]
+        return planes, [labels[n][box] for n in beside], [self._wall(case, n) for n in beside]
+
+    def _beside(self, case: int, k: int) -> np.ndarray:
+        """Numbers of a slice and its neighbours; at the ends of the stack the slice itself stands in."""
+        reach = self.in_slices // 2
+        return np.clip(np.arange(k - reach, k + reach + 1), 0, len(self.labels[case]) - 1)
+
+    def _grafts(self) -> list[Graft]:
+        found = (graft_of(*self._near(case, k)) for case, k in self.scar_slices)
+        return [graft for graft in found if graft is not None]
 
     def _wall(self, case: int, k: int) -> Wall | None:
         if (case, k) not in self.walls:
@@ -204,8 +252,8 @@ class WholeSlices(Batched):
             return black.astype(planes.dtype), np.where(field | (labels == OUTSIDE), labels, 0).astype(labels.dtype)
         return planes, np.where(field, labels, OUTSIDE).astype(labels.dtype)
 
-    def __getitems__(self, numbers: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return [(image, target > 0) for image, target in super().__getitems__(numbers)]
+    def target(self, shares: torch.Tensor) -> torch.Tensor:
+        return shares[:, Label.BACKGROUND] < 0.5
 
 
 class NumberedSampler(Sampler[int]):

@@ -23,7 +23,7 @@ from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
 from scarnet.training.losses import LOSSES
 from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
-from scarnet.training.samples import LgeSlices, WholeSlices
+from scarnet.training.samples import GRAFT_SHARE, LgeSlices, WholeSlices
 
 #: How far a control point of the bent crop is moved, mm (standard deviation).
 BEND_MM = 2.25
@@ -49,6 +49,7 @@ def train_scarnet(
     start: str | Path | None = None,
     cine: Path | None = None,
     synthetic: bool = False,
+    graft_share: float = GRAFT_SHARE,
     patients: list[str] | None = None,
     changes: dict | None = None,
     turn_degrees: float | None = None,
@@ -60,8 +61,9 @@ def train_scarnet(
     """Train ScarNet on the patients of `folds` (all, unless given) and write a model folder to `output`.
 
     Without `data` it is trained on cine hearts alone, lit as LGE and with drawn infarcts: a start for patients.
-    `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration to go on from.
-    `cine`, `synthetic`: further hearts and drawn infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
+    `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration, but for
+    its pixel and input size, to go on from.
+    `cine`, `synthetic`, `graft_share`: further hearts, drawn and carried infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
     but for turns of this standard deviation; None: in any orientation. The run's checkpoint lies in `output/run` until the end;
     calling again with the same arguments goes on from it. Raises InputError or UsageError.
@@ -95,6 +97,7 @@ def train_scarnet(
         seed=run_parameters.seed,
         cine=[] if cine is None else prepare_cine(cine, config.pixel_mm),
         synthetic=synthetic,
+        graft_share=graft_share,
         strength=Strength(turn_degrees=turn_degrees, bend_pixels=BEND_MM / config.pixel_mm),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
@@ -122,6 +125,7 @@ def train_scarnet(
             "started_from": before,
             "cine_volumes": sum(samples.is_cine),
             "synthetic_scar": synthetic,
+            "graft_share": graft_share if synthetic else 0.0,
             "turn_degrees": turn_degrees,
         },
         files={},
@@ -198,7 +202,7 @@ def write_model(
 
 
 def changed(config: ScarNetConfig, changes: dict) -> ScarNetConfig:
-    """`config` with some fields replaced. Raises UsageError naming the known ones, and for an impossible pixel."""
+    """`config` with some fields replaced. Raises UsageError naming the known ones, and for an impossible pixel or size."""
     known = [f.name for f in fields(config) if f.name != "encoder"]
     unknown = sorted(set(changes) - set(known))
     if unknown:
@@ -206,6 +210,12 @@ def changed(config: ScarNetConfig, changes: dict) -> ScarNetConfig:
     pixel_mm = changes.get("pixel_mm", config.pixel_mm)
     if not isinstance(pixel_mm, int | float) or not pixel_mm > 0:
         raise UsageError(f"pixel_mm is the pixel of the network's crop in mm, a number above 0; got {pixel_mm!r}.")
+    side, step = (
+        changes.get("input_size", config.input_size),
+        max(config.encoder.patch_size, 2 ** len(config.unet_channels)),
+    )
+    if not isinstance(side, int) or side < step or side % step:
+        raise UsageError(f"input_size is the side of the network's crop in pixels, a multiple of {step}; got {side!r}.")
     return replace(config, **{name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()})
 
 
