@@ -10,12 +10,21 @@ from scipy import ndimage
 
 from scarnet.conventions import Label, myocardium_mask, scar_mask
 from scarnet.errors import Cancelled, InputError
+from scarnet.network import find_model, load_network
 from scarnet.segmentation import segment
 from scarnet.segmentation.cleaning import clean, decide, slice_doubt, slice_error
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
-from scarnet.segmentation.segment import RECENTER_MM
-from scarnet.segmentation.views import TOLD_ODDS, View, average, chosen_views, first_views, orientation_weights, size_of
+from scarnet.segmentation.segment import RECENTER_MM, crop_grid, look, predict
+from scarnet.segmentation.views import (
+    SIZES,
+    TOLD_ODDS,
+    all_orientations,
+    average,
+    chosen_views,
+    orientation_weights,
+    sizes_of,
+)
 from scarnet.series import LgeSeries, StackGeometry
 
 #: Pixels of a turned input whose label may differ from the turned result: sums in another order end in another digit,
@@ -297,9 +306,9 @@ def test_no_ventricle_is_said(phantom):
         segment(replace(phantom.series, image=noise), device="cpu")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_blobs_that_happen_to_look_like_a_ventricle_are_refused(phantom, seed):
-    """The network draws rings into some of them, and doubts them."""
+    """The network draws rings into some of them, and doubts them, or draws others at another size."""
     noise = np.random.default_rng(seed).normal(0, 50, phantom.series.image.shape)
     blobs = ndimage.gaussian_filter(noise, (1, 8, 8)).astype(np.float32)
     with pytest.raises(InputError, match="left.ventric"):
@@ -340,7 +349,6 @@ def test_the_crop_lies_about_the_ventricle_and_grows_with_it(phantom):
 
 def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     """The minimum raised above the sample's infarct: none is drawn, and the user is told to look."""
-    from scarnet.network import find_model, load_network
     from scarnet.segmentation.segment import _taken_back, labels_of
 
     network = load_network(find_model(), device="cpu")
@@ -363,22 +371,41 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_views_are_put_back_where_they_were_taken_from(weights):
-    """The mean of the views of a crop is the crop, and with several views all of it but its middles is looked at."""
-    crop = np.random.default_rng(0).normal(size=(2, 3, 30, 30)).astype(np.float32)
-    for orientation, side in (("any", 30), ("patient", 20)):
-        assert size_of(orientation, side, several=True) == 30
-        views = first_views(orientation, several=True)
-        if orientation == "patient":
-            views = chosen_views(views, weights, side, several=True)
-        mean = average([np.ascontiguousarray(view.of(crop, side)) for view in views], views, 30)
-        looked_at = np.zeros((30, 30), bool)
-        for view in views:
-            row, column = view.start
-            looked_at[row : row + side, column : column + side] = True
-        assert looked_at.all()
-        assert np.allclose(mean, crop, atol=1e-6)
-    assert size_of("patient", 20, several=False) == 20
+def test_views_are_turned_back_to_where_they_were_taken_from(weights):
+    """The mean of the views of a crop is the crop."""
+    crop = np.random.default_rng(0).normal(size=(2, 3, 20, 20)).astype(np.float32)
+    for views in (all_orientations(), chosen_views(weights, several=True), chosen_views(weights, several=False)):
+        assert np.allclose(average([view.of(crop) for view in views], views), crop, atol=1e-6)
+
+
+def test_all_sizes_count_alike_where_they_all_look(phantom, monkeypatch):
+    """A network that answers with its own pixel size: the mean where all squares lie, the outer ones' alone beyond."""
+    network = load_network(find_model(), device="cpu")
+    asked = []
+
+    def answer(network, crops, inside, *, flips, views, on_progress, is_cancelled):
+        asked.append(views)
+        probabilities = np.zeros((5, *crops.shape), np.float32)
+        probabilities[1] = 0.2 * len(asked)
+        probabilities[0] = 1 - probabilities[1]
+        return probabilities, ["of the first size"]
+
+    monkeypatch.setitem(look.__globals__, "predict", answer)
+    geometry = phantom.series.geometry
+    center = geometry.index_to_lps((np.array(geometry.shape) - 1) / 2)
+    grid = replace(crop_grid(phantom.series, network, center), side=40)
+    probabilities, views, agreement = look(phantom.series, network, grid, flips=True)
+    assert (
+        asked == [None, ["of the first size"]] and views == ["of the first size"] and agreement == 1
+    )  # no muscle in either
+    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+    middle = probabilities[1, 0, geometry.shape[1] // 2]
+    width_mm = 40 * grid.pixel_mm
+    away_mm = np.abs(np.arange(len(middle)) - (len(middle) - 1) / 2) * geometry.pixel_spacing_mm[1]
+    edge = max(geometry.pixel_spacing_mm)
+    assert middle[away_mm < SIZES[1] * width_mm / 2 - edge] == pytest.approx(0.3)
+    assert middle[(away_mm > SIZES[1] * width_mm / 2 + edge) & (away_mm < width_mm / 2 - edge)] == pytest.approx(0.2)
+    assert middle[away_mm > width_mm / 2 + edge] == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
@@ -391,7 +418,7 @@ def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
         return np.stack([sure, 1 - sure], axis=1)
 
     def weights_of(planes):
-        return orientation_weights([probability(view.of(planes, 16)) for view in first_views("patient", several=False)])
+        return orientation_weights([probability(view.of(planes)) for view in all_orientations()])
 
     upright = np.zeros((3, 1, 16, 16), np.float32)
     upright[..., :8, :4] = 1
@@ -399,39 +426,56 @@ def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
     weights = weights_of(as_stored)
     assert weights.sum() == pytest.approx(1) and weights.max() > 0.999
     for several in (False, True):
-        views = chosen_views(first_views("patient", several=several), weights, 16, several=several)
-        assert len(views) == (5 if several else 1)
-        assert {(view.turns, view.mirror) for view in views} == {(views[0].turns, views[0].mirror)}
-        assert np.array_equal(turn(as_stored, views[0].turns, views[0].mirror), upright)
+        (view,) = chosen_views(weights, several=several)
+        assert np.array_equal(view.of(as_stored), upright)
     told, others = weights_of(np.zeros_like(upright))[0], weights_of(np.zeros_like(upright))[1:]
     assert others == pytest.approx(np.full(7, others[0])) and told == pytest.approx(TOLD_ODDS * others[0])
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
 def test_views_see_the_same_pictures_however_a_stack_is_stored(stored):
-    """Window by window, so that the answer is the same to the last digit."""
+    """View by view, so that the answer is the same to the last digit."""
     rng = np.random.default_rng(0)
     crop = rng.normal(size=(1, 30, 30))
     weights = np.array([0.5, 0.3, 0.2, 0, 0, 0, 0, 0])
-    first = first_views("patient", several=True)
-    there = [view.of(crop, 20) for view in chosen_views(first, weights, 20, several=True)]
+    there = [view.of(crop) for view in chosen_views(weights, several=True)]
     turned = turn(crop, *stored)
     # Which orientation of the turned stack shows what the first ones of the stored stack showed.
-    found = [next(n for n, v in enumerate(first) if np.array_equal(v.of(turned, 20), w.of(crop, 20))) for w in first]
+    first = all_orientations()
+    found = [next(n for n, v in enumerate(first) if np.array_equal(v.of(turned), w.of(crop))) for w in first]
     again = np.zeros(8)
     again[found] = weights
-    here = [view.of(turned, 20) for view in chosen_views(first, again, 20, several=True)]
-    assert len(there) == len(here) == 7
+    here = [view.of(turned) for view in chosen_views(again, several=True)]
+    assert len(there) == len(here) == 3
     assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
 
 
 def test_views_count_by_their_weight_and_faint_orientations_are_left_out():
-    views = chosen_views(first_views("patient", several=True), WEIGHTS["two"], 20, several=True)
-    shares = {turned: sum(v.weight for v in views if (v.turns, v.mirror) == turned) for turned in ORIENTATIONS}
-    assert shares[ORIENTATIONS[4]] == pytest.approx(0.6 / 0.99) and shares[ORIENTATIONS[1]] == pytest.approx(
-        0.39 / 0.99
-    )
-    assert sum(shares.values()) == pytest.approx(1) and len(views) == 6
-    one, other = View(weight=3.0), View((2, 0), weight=1.0)
-    mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other], 6)
-    assert mean[0, :, 0].tolist() == [1, 1, 0.75, 0.75, 0, 0]
+    one, other = chosen_views(WEIGHTS["two"], several=True)
+    assert (one.turns, one.mirror) == ORIENTATIONS[4] and (other.turns, other.mirror) == ORIENTATIONS[1]
+    assert one.weight == pytest.approx(0.6 / 0.99) and other.weight == pytest.approx(0.39 / 0.99)
+    mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other])
+    assert mean == pytest.approx(0.6 / 0.99)
+    assert sizes_of("patient", several=True) == SIZES and SIZES[0] == 1
+    assert sizes_of("patient", several=False) == sizes_of("any", several=True) == (1.0,)
+
+
+@pytest.mark.parametrize("stored", ORIENTATIONS)
+def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
+    """The middle slice in eight orientations, then the rest upright; a stack that is stored otherwise is looked at in four more."""
+    network = load_network(find_model(), device="cpu")
+    asked = []
+
+    def logits(items):  # sure of hearts whose upper left is bright, unsure of others
+        asked.append(len(items))
+        upright = items[:, 1, :40, :20].mean(axis=(1, 2)) > 0.9 * items[:, 1].max(axis=(1, 2))
+        answer = np.zeros((len(items), 5, *items.shape[2:]), np.float32)
+        answer[:, 0] = np.where(upright, 6.0, 3.0)[:, None, None]
+        return answer
+
+    crops = np.zeros((9, 96, 96), np.float32)
+    crops[:, :40, :20] = 1
+    crops = np.ascontiguousarray(turn_back(crops, *stored))
+    _, (view,) = predict(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=False)
+    assert (view.turns, view.mirror) == stored
+    assert sum(asked) == (8 + 8 if stored == ORIENTATIONS[0] else 8 * 5 + 9 - 5)

@@ -65,7 +65,10 @@ Remote = Annotated[
     typer.Option(help="X,Y,Z (LPS, mm): remote myocardium lies in this direction from the cavity, in every slice."),
 ]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Leave HTML pages and PDFs out.")]
-Flips = Annotated[Optional[bool], typer.Option("--flips/--no-flips", help="Average over in-plane orientations.")]
+Flips = Annotated[
+    Optional[bool],
+    typer.Option("--flips/--no-flips", help="Average over views of several sizes and likely orientations."),
+]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
 ModelVersion = Annotated[str, typer.Option(help="Version on the model's card.")]
 Licence = Annotated[str, typer.Option(help="Licence of the weights, which the data may dictate.")]

@@ -32,8 +32,8 @@ STEPS = ("read", "find", "infer", "clean", "measure", "report")
 STEP_TEXTS = {
     "read": "files to a stack with its geometry",
     "find": "the left ventricle in the full field of view",
-    "infer": "crop, normalise, network on all slices as its card says",
-    "clean": "back to the images' grid, decide, clean, doubt",
+    "infer": "crop, normalise, network on all slices as its card says, back to the images' grid",
+    "clean": "decide, clean, doubt",
     "measure": "volumes, segments, thresholds, transmurality",
     "report": "label map, segmentation, tables, HTML and PDF",
 }
@@ -194,14 +194,13 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     with clock("infer"):
-        from scarnet.segmentation.segment import crop_grid, predict
+        from scarnet.segmentation.segment import crop_grid, look
 
         network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)
-        grid = crop_grid(series, network, center, flips=flips)
-        crops, _ = predict(network, *grid.extract(series.image), flips=flips)
+        probabilities, *_ = look(series, network, crop_grid(series, network, center), flips=flips)
     with clock("clean"):
-        segmentation = _finish(series, network, center, grid, crops)
+        segmentation = _finish(series, network, center, probabilities)
     with clock("measure"):
         from scarnet.quantification import quantify
 
@@ -213,12 +212,11 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
     return clock.seconds
 
 
-def _finish(series: LgeSeries, network, center: np.ndarray, grid, crops: np.ndarray):
+def _finish(series: LgeSeries, network, center: np.ndarray, probabilities: np.ndarray):
     from scarnet.segmentation import ScarSegmentation
     from scarnet.segmentation.cleaning import slice_doubt
-    from scarnet.segmentation.segment import in_whole_images, labels_of
+    from scarnet.segmentation.segment import labels_of
 
-    probabilities = in_whole_images(grid, crops)
     labels = labels_of(probabilities, series.geometry, network.card.decision)
     doubt = slice_doubt(probabilities, labels)
     return ScarSegmentation(labels, probabilities, center, doubt, model=network.describe())

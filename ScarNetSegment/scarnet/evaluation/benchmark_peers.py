@@ -16,7 +16,7 @@ from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
 from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.segmentation.finder import find_lv
-from scarnet.segmentation.segment import crop_grid, predict
+from scarnet.segmentation.segment import crop_grid, look
 from scarnet.series import LgeSeries, read_lge
 
 #: Slices that the rewritten paper network is timed on.
@@ -61,7 +61,7 @@ def _ours(path: Path, model: str) -> tuple[LgeSeries, Any, np.ndarray, np.ndarra
     series = read_lge(path)
     center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     network = load_network(find_model(model), device="cpu")
-    crops = crop_grid(series, network, center, flips=False).extract(series.image)
+    crops = crop_grid(series, network, center).extract(series.image)
     return series, network, center, with_neighbours(normalise(*crops), network.card.input["in_slices"])
 
 
@@ -162,8 +162,7 @@ def _beside_paper(path: Path, model: str, repeats: int, *, rewritten: bool) -> d
         flips = network.card.decision.get("test_time_flips", False)
 
         def whole() -> np.ndarray:
-            grid = crop_grid(series, network, center, flips=flips)
-            return predict(network, *grid.extract(series.image), flips=flips)
+            return look(series, network, crop_grid(series, network, center), flips=flips)
 
         return in_turn(whole, lambda: run(plain), repeats)
     from scarnet.network.faster import faster
