@@ -1,8 +1,8 @@
 """Every patient judged by a model that has not seen it: train without a fold, predict the fold, for all folds.
 
-The smallest MVO, the interval of percent of LV and the doubt of slices are chosen for each fold on the predictions of the other folds,
-so that none of them was chosen on the patient it is reported for. (The models behind those other predictions had seen the fold's
-patients, as in any cross-fitting.) Thresholds and the smallest infarct are fixed: see `decisions`.
+The threshold of scar, the smallest MVO, the interval of percent of LV and the doubt of slices are chosen for each fold on the predictions of
+the other folds, so that none of them was chosen on the patient it is reported for. (The models behind those other predictions had seen
+the fold's patients, as in any cross-fitting.) The smallest infarct is fixed: see `decisions`.
 """
 
 import json
@@ -30,7 +30,7 @@ from scarnet.training.recipe import Workshop
 
 HOW = (
     "scarnet cross-validate: each patient by a model of the same recipe trained on the other folds, from the full field of "
-    "view; smallest MVO, interval and doubt of each fold chosen on the other folds. This model was trained on all patients: none is "
+    "view; threshold of scar, smallest MVO, interval and doubt of each fold chosen on the other folds. This model was trained on all patients: none is "
     "left to test it on. Dice over the whole volume, 1 where both are empty; scar is labels 3 and 4; a patient is "
     "pathological when the expert drew scar; percent of LV is scar over muscle; mean_95 is a bootstrap over patients."
 )
