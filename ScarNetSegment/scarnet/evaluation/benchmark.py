@@ -198,7 +198,7 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)
-        probabilities, *_ = look(series, network, crop_grid(series, network, center), flips=flips)
+        probabilities, _ = look(series, network, crop_grid(series, network, center), flips=flips)
     with clock("clean"):
         segmentation = _finish(series, network, center, probabilities)
     with clock("measure"):

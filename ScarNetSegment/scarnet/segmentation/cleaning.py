@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from scarnet.conventions import Label, myocardium_mask, scar_mask
+from scarnet.conventions import Label, dice, myocardium_mask, scar_mask
 
 #: Connected within a slice through edges, between slices through faces.
 _CONNECTIVITY = ndimage.generate_binary_structure(3, 1)
@@ -102,3 +102,19 @@ def slice_doubt(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def slice_error(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """`(slices,)`: what `slice_doubt` foretells, with an expert's labels in place of the probabilities."""
     return slice_doubt(np.stack([truth == label for label in Label]).astype(np.float32), labels)
+
+
+#: Muscle is a ring where it, with what it encloses, is this many times as large as alone; a ventricle is one in most of its slices.
+RING, LEAST_RINGS = 1.2, 0.55
+#: Mean Dice of what a slice and the next enclose: 0.8 and more in 17 patients under noise, 0.33 to 0.58 in most blobs.
+LEAST_CONTINUITY = 0.6
+
+
+def is_shaped_like_a_ventricle(labels: np.ndarray) -> bool:
+    """Whether muscle `[slice, row, column]` is a ring in most slices that hold some, and neighbouring ones lie over one another."""
+    muscle = labels >= Label.MYOCARDIUM
+    held = np.flatnonzero(muscle.any(axis=(1, 2)))
+    filled = {k: ndimage.binary_fill_holes(muscle[k]) for k in held}
+    rings = [filled[k].sum() > RING * muscle[k].sum() for k in held]
+    overlaps = [dice(filled[k], filled[k + 1]) for k in held if k + 1 in filled]
+    return bool(np.mean(rings) >= LEAST_RINGS and (not overlaps or np.mean(overlaps) >= LEAST_CONTINUITY))
