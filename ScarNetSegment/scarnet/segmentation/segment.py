@@ -167,8 +167,15 @@ def look(
 
 
 def _part_of(on_progress: ProgressCallback, part: int, parts: int) -> ProgressCallback:
-    """Progress of one of several walks over the slices."""
-    return lambda done, total, text: on_progress((part * total + done) // parts, total, text)
+    """Progress of one of several walks over the slices, told as if there were one: every slice is named once."""
+
+    def report(done: int, total: int, text: str) -> None:
+        walked = part * total + done
+        if done and walked % parts:
+            return
+        on_progress(walked // parts, total, f"Slice {walked // parts} of {total}" if done else text)
+
+    return report
 
 
 def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict) -> np.ndarray:
