@@ -16,10 +16,10 @@ SHRUNK = (0.5, 0.95)
 TEXTURE, BESIDE_PIXELS, SOFT_PIXELS = 0.5, 2, 0.7
 
 
-def is_apical(labels: np.ndarray, k: int) -> bool:
-    """Whether slice k has a small cavity. `labels` `[slice, row, column]`."""
+def apical_slices(labels: np.ndarray) -> list[int]:
+    """Numbers of the slices with a small cavity. `labels` `[slice, row, column]`."""
     areas = (labels == Label.BLOOD_POOL).sum(axis=(1, 2))
-    return bool(0 < areas[k] < SMALL_CAVITY * areas.max())
+    return np.flatnonzero((areas > 0) & (areas < SMALL_CAVITY * areas.max())).tolist()
 
 
 def with_closed_cavity(

@@ -6,7 +6,7 @@ from torch.utils.data import Dataset, Sampler
 
 from scarnet.conventions import Label, scar_mask
 from scarnet.segmentation.crop import normalise, with_neighbours
-from scarnet.training.apex import CLOSED_SHARE, is_apical, with_closed_cavity
+from scarnet.training.apex import CLOSED_SHARE, apical_slices, with_closed_cavity
 from scarnet.training.augment import OUTSIDE, Strength, other_intensities, placed
 from scarnet.training.data import PreparedCase
 from scarnet.training.grafts import Graft, graft_of, with_graft
@@ -98,12 +98,7 @@ class LgeSlices(Batched):
         self.patient_slices = [(c, k) for c, case in enumerate(cases) for k in range(len(case.image))]
         self.scar_slices = [(c, k) for c, k in self.patient_slices if scar_mask(cases[c].labels[k]).any()]
         self.grafts = self._grafts() if synthetic else []
-        self.apical = {
-            (c, k)
-            for c, labels in enumerate(self.labels)
-            for k in range(len(labels))
-            if synthetic and is_apical(labels, k)
-        }
+        self.apical = {(c, k) for c, labels in enumerate(self.labels) for k in apical_slices(labels) if synthetic}
         self.cine_slices = [(c, k) for c in range(len(cases), len(hearts)) for k in range(len(hearts[c].image))]
 
     def target(self, shares: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,7 @@ from scarnet.training.samples import GRAFT_SHARE, LgeSlices, WholeSlices
 BEND_MM = 2.25
 CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
 NORMALISATION = "per slice: clip to percentiles 1 and 99 of the crop inside the image, zero mean, unit variance"
-#: How probabilities become labels, unless validation says otherwise: what is more likely than not, so that percent of LV has no bias.
+#: How probabilities become labels, unless validation says otherwise (`evaluation.decisions`): what is more likely than not.
 #: Regions below 0.5 mL hold 0.6 % of the scar that EMIDEC's experts drew in folds 1 to 4, where no infarct is smaller than 2.5 mL.
 DECISION = {"scar_threshold": 0.5, "minimum_scar_ml": 0.5, "test_time_flips": True}
 #: LGE patients are this much more often drawn than cine hearts when the finder is trained: contrast is what it must meet.
