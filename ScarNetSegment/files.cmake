@@ -171,6 +171,8 @@ set(SCARNET_ENGINE_FILES
   scarnet/segmentation/orientations.py
   scarnet/segmentation/result.py
   scarnet/segmentation/segment.py
+  scarnet/segmentation/shading.py
+  scarnet/segmentation/viewer.py
   scarnet/segmentation/views.py
   scarnet/segments.py
   scarnet/series/__init__.py

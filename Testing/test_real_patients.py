@@ -120,3 +120,21 @@ def test_the_right_ventricle_is_found_on_cine_hearts_that_have_it_drawn():
     )
     assert len(errors) > 190 and np.median(errors) < 10
     assert (errors[sure] > 30).mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["Case_P090", "Case_N048"])
+def test_steep_shading_is_taken_away_before_the_network_looks(emidec, monkeypatch, name):
+    """The same patient without it, with it, and with it left in: what is outlined must follow the heart, not the coil."""
+    from scarnet.evaluation.stress import CHANGES
+
+    (case,) = [case for case in list_cases(emidec) if case.name == name]
+    series, truth = read_case(case)
+    shaded, _ = CHANGES["steep coil shading"]((series, truth))
+    plain, corrected = (segment(s, device="cpu") for s in (series, shaded))
+    assert not any(plain.parameters["shading_removed_log_gain_per_mm"])
+    assert any("times as bright on one side" in warning for warning in corrected.warnings)
+    monkeypatch.setitem(segment.__globals__, "is_steep", lambda slope: False)
+    left_in = segment(shaded, device="cpu")
+    for mask in (myocardium_mask, scar_mask):
+        with_shading, without = (dice(mask(result.labels), mask(plain.labels)) for result in (left_in, corrected))
+        assert without >= with_shading and without > 0.85

@@ -14,7 +14,7 @@ from scarnet.errors import UsageError
 from scarnet.network import find_model, load_network, read_card, runtime
 from scarnet.network.batches import Batches, DeviceMemory
 from scarnet.segmentation import segment
-from scarnet.segmentation.segment import predict
+from scarnet.segmentation.viewer import predict
 
 #: Of a logit; the same sums in another order.
 TOLERANCE = 1e-3

@@ -15,14 +15,16 @@ from scarnet.segmentation import segment
 from scarnet.segmentation.cleaning import clean, decide, is_shaped_like_a_ventricle, slice_doubt, slice_error
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
-from scarnet.segmentation.segment import RECENTER_MM, crop_grid, look, predict
+from scarnet.segmentation.segment import RECENTER_MM
+from scarnet.segmentation.viewer import crop_grid, look, predict
 from scarnet.segmentation.views import (
     SIZES,
     TOLD_ODDS,
+    UPRIGHT_NATS,
+    View,
     all_orientations,
     average,
-    chosen_views,
-    orientation_weights,
+    likely_views,
     sizes_of,
 )
 from scarnet.series import LgeSeries, StackGeometry
@@ -374,19 +376,15 @@ def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning
 
 
-#: What a network that is sure of one orientation, of two, or of none makes of the eight.
-WEIGHTS = {
-    "sure": np.array([0.98, 0.02, 0, 0, 0, 0, 0, 0]),
-    "two": np.array([0, 0.39, 0, 0, 0.6, 0.01, 0, 0]),
-    "unsure": np.full(8, 1 / 8),
-}
+def _views(*weights: float) -> list[View]:
+    """The first orientations, so weighted."""
+    return [replace(view, weight=weight) for view, weight in zip(all_orientations(), weights, strict=False)]
 
 
-@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_views_are_turned_back_to_where_they_were_taken_from(weights):
+def test_views_are_turned_back_to_where_they_were_taken_from():
     """The mean of the views of a crop is the crop."""
     crop = np.random.default_rng(0).normal(size=(2, 3, 20, 20)).astype(np.float32)
-    for views in (all_orientations(), chosen_views(weights, several=True), chosen_views(weights, several=False)):
+    for views in (all_orientations(), _views(0, 0.4, 0, 0, 0, 0.6), _views(0.3)):
         assert np.allclose(average([view.of(crop) for view in views], views), crop, atol=1e-6)
 
 
@@ -427,52 +425,52 @@ def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
         sure = np.where(bright, 0.99, 0.6)[:, None, None] * np.ones(planes.shape[-2:])
         return np.stack([sure, 1 - sure], axis=1)
 
-    def weights_of(planes):
-        return orientation_weights([probability(view.of(planes)) for view in all_orientations()])
+    def seen(planes):
+        views = all_orientations()
+        return likely_views(views, [probability(view.of(planes)) for view in views])
 
     upright = np.zeros((3, 1, 16, 16), np.float32)
     upright[..., :8, :4] = 1
     as_stored = np.ascontiguousarray(turn(upright, *stored))
-    weights = weights_of(as_stored)
-    assert weights.sum() == pytest.approx(1) and weights.max() > 0.999
-    for several in (False, True):
-        (view,) = chosen_views(weights, several=several)
-        assert np.array_equal(view.of(as_stored), upright)
-    told, others = weights_of(np.zeros_like(upright))[0], weights_of(np.zeros_like(upright))[1:]
-    assert others == pytest.approx(np.full(7, others[0])) and told == pytest.approx(TOLD_ODDS * others[0])
+    (view,) = seen(as_stored)
+    assert np.array_equal(view.of(as_stored), upright) and view.weight == pytest.approx(1)
+    told, *others = seen(np.zeros_like(upright))
+    assert told == View() and [view.weight for view in others] == pytest.approx([told.weight / TOLD_ODDS] * 7)
 
 
-@pytest.mark.parametrize("stored", ORIENTATIONS)
-def test_views_see_the_same_pictures_however_a_stack_is_stored(stored):
-    """View by view, so that the answer is the same to the last digit."""
-    rng = np.random.default_rng(0)
-    crop = rng.normal(size=(1, 30, 30))
-    weights = np.array([0.5, 0.3, 0.2, 0, 0, 0, 0, 0])
-    there = [view.of(crop) for view in chosen_views(weights, several=True)]
-    turned = turn(crop, *stored)
-    # Which orientation of the turned stack shows what the first ones of the stored stack showed.
-    first = all_orientations()
-    found = [next(n for n, v in enumerate(first) if np.array_equal(v.of(turned), w.of(crop))) for w in first]
-    again = np.zeros(8)
-    again[found] = weights
-    here = [view.of(turned) for view in chosen_views(again, several=True)]
-    assert len(there) == len(here) == 3
-    assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
+def _parts(entropies: list[float]) -> list[np.ndarray]:
+    """What a network says that is as unsure as that of background or not, in nats."""
+    from scipy.optimize import brentq
+
+    parts = []
+    for entropy in entropies:
+        p = brentq(lambda p, e=entropy: -p * np.log(p) - (1 - p) * np.log(1 - p) - e, 1e-9, 0.5)
+        parts.append(np.array([1 - p, p])[:, None, None] * np.ones((2, 4, 4)))
+    return parts
 
 
-def test_views_count_by_their_weight_and_faint_orientations_are_left_out():
-    one, other = chosen_views(WEIGHTS["two"], several=True)
-    assert (one.turns, one.mirror) == ORIENTATIONS[4] and (other.turns, other.mirror) == ORIENTATIONS[1]
-    assert one.weight == pytest.approx(0.6 / 0.99) and other.weight == pytest.approx(0.39 / 0.99)
+def test_views_are_weighed_by_how_sure_the_network_is_and_the_stated_one_is_given_up_last():
+    nats = UPRIGHT_NATS
+    told, near, far = all_orientations()[0], all_orientations()[2], all_orientations()[5]
+    both = likely_views([near, far], _parts([0.1, 0.1 + nats]))
+    assert both == [near, far] and both[0].weight / both[1].weight == pytest.approx(np.e, rel=0.01)
+    assert likely_views([near, far], _parts([0.1, 0.1 + 4 * nats])) == [near]
+    kept = likely_views([told, near], _parts([0.1 + 6 * nats, 0.1]))
+    assert kept == [near, told] and kept[0].weight / kept[1].weight == pytest.approx(np.exp(6) / TOLD_ODDS, rel=0.01)
+    assert likely_views([told, near], _parts([0.1 + 10 * nats, 0.1])) == [near]
+
+
+def test_views_count_by_their_weight():
+    one, other = _views(0.6, 0.2)
     mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other])
-    assert mean == pytest.approx(0.6 / 0.99)
+    assert mean == pytest.approx(0.75)
     assert sizes_of("patient", several=True) == SIZES and SIZES[0] == 1
     assert sizes_of("patient", several=False) == sizes_of("any", several=True) == (1.0,)
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
 def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
-    """The middle slice in eight orientations, then the rest upright; a stack that is stored otherwise is looked at in four more."""
+    """The middle slice in eight orientations, then the rest upright."""
     network = load_network(find_model(), device="cpu")
     asked = []
 
@@ -488,4 +486,24 @@ def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
     crops = np.ascontiguousarray(turn_back(crops, *stored))
     _, (view,) = predict(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=False)
     assert (view.turns, view.mirror) == stored
-    assert sum(asked) == (8 + 8 if stored == ORIENTATIONS[0] else 8 * 5 + 9 - 5)
+    assert sum(asked) == 8 + 8
+
+
+def test_what_one_slice_leaves_open_the_next_ones_tell():
+    """Two orientations are alike in the middle slice: they alone are looked at in the others."""
+    network = load_network(find_model(), device="cpu")
+    asked = []
+
+    def logits(items):
+        asked.append(len(items))
+        answer = np.zeros((len(items), 5, *items.shape[2:]), np.float32)
+        bright_above = items[:, 1, :40].mean((1, 2)) > items[:, 1, 56:].mean((1, 2)) + 1
+        answer[:, 0] = np.where(bright_above, 6.0, 3.0)[:, None, None]
+        return answer
+
+    crops = np.zeros((9, 96, 96), np.float32)
+    crops[:, :40] = 1  # bright above, whether mirrored or not
+    _, views = predict(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=True)
+    assert [(view.turns, view.mirror) for view in views] == [(0, False), (0, True)]
+    assert views[0].weight == pytest.approx(TOLD_ODDS / (TOLD_ODDS + 1), abs=0.02)
+    assert sum(asked) == 8 + 2 * 8

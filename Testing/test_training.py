@@ -23,7 +23,7 @@ from scarnet.network import read_card, verify  # noqa: E402
 from scarnet.network.config import preset  # noqa: E402
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
 from scarnet.training.apex import SHRUNK, apical_slices, with_closed_cavity  # noqa: E402
-from scarnet.training.augment import OUTSIDE, Strength, _orientation, other_intensities, placed  # noqa: E402
+from scarnet.training.augment import OUTSIDE, Strength, _noise, _orientation, other_intensities, placed  # noqa: E402
 from scarnet.training.data import list_cases, prepare, resample_labels  # noqa: E402
 from scarnet.training.grafts import graft_of, with_graft  # noqa: E402
 from scarnet.training.loop import RunParameters  # noqa: E402
@@ -31,7 +31,7 @@ from scarnet.training.losses import LOSSES  # noqa: E402
 from scarnet.training.recipe import Recipe, Workshop  # noqa: E402
 from scarnet.training.samples import LgeSlices, NumberedSampler, WholeSlices  # noqa: E402
 from scarnet.training.synthetic import wall_of, with_fainter_scar, with_synthetic_scar  # noqa: E402
-from scarnet.training.train import changed, train_finder, train_scarnet  # noqa: E402
+from scarnet.training.train import changed, strength_at, train_finder, train_scarnet  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,26 @@ def test_noise_and_shading_reach_what_was_told_and_are_mostly_less(name):
         amplitude = gain.amax((1, 2, 3)) - gain.amin((1, 2, 3))
     assert amplitude.max() == pytest.approx(1.0, rel=0.35)
     assert amplitude.mean() / amplitude.max() == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_a_scanner_does_the_same_however_finely_its_images_are_resampled():
+    """Noise is independent at the scanner's pixel: in mm it reaches as far at 0.9 mm as at 1.5 mm, and is as strong."""
+
+    def spread_over_7_mm(pixel_mm):
+        rng, side = np.random.default_rng(0), 16 * round(7.2 / pixel_mm)
+        noise = np.stack([_noise(rng, 1, side, strength_at(pixel_mm, None)) for _ in range(40)])
+        assert noise.std() == pytest.approx(1.0, abs=0.03)
+        return noise.reshape(-1, 16, side // 16, 16, side // 16).mean((2, 4)).std()
+
+    white = 0.9 / 7.2
+    assert (
+        spread_over_7_mm(0.9) == pytest.approx(spread_over_7_mm(1.2), rel=0.15) and spread_over_7_mm(0.9) > 1.4 * white
+    )
+    assert spread_over_7_mm(2.4) == pytest.approx(2.4 / 7.2, rel=0.1)  # a coarser crop: white
+    coarse, fine = strength_at(1.5, 20.0), strength_at(0.75, 20.0)
+    for name in ("bend_pixels", "blur_pixels", "coarse_pixels", "grain_pixels"):
+        assert np.array(getattr(fine, name)) == pytest.approx(2 * np.array(getattr(coarse, name))), name
+    assert strength_at(1.5, None, noise=0.5).noise == 0.5 and strength_at(4.0, None).grain_pixels == 1
 
 
 def test_the_same_heart_is_met_however_its_file_stores_it(data, tmp_path):
@@ -371,26 +391,31 @@ def cine(tmp_path_factory):
 def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data, cine, tmp_path):
     """All of it, small: what each network went on from, was shown and knew, and nothing made twice."""
     run = parameters(epochs=1)
-    recipe = replace(Recipe(), preset="tiny", start=run, patients=run, finer=run, finder_start=run, finder=run)
+    patients = {name: replace(meeting, run=run) for name, meeting in Recipe().patients.items()}
+    recipe = replace(Recipe(), preset="tiny", start=run, patients=patients, finder_start=run, finder=run)
     workshop = Workshop(recipe, data, cine, tmp_path / "models", licence="L", citation="C", progress=False)
     model, finder = workshop.without_fold(0, [0, 1])
     final = workshop.segmenter(None, tmp_path / "final" / "it", name="it", version="7")
     made = {folder.name for folder in (tmp_path / "models").iterdir()}
     assert made == {
-        *("start", "coarse-without-fold-0", "without-fold-0", "coarse-it"),
+        *("start", "coarse-without-fold-0", "finer-without-fold-0", "without-fold-0", "coarse-it", "finer-it"),
         *("finder-start", "finder-without-fold-0"),
     }
     card, last = read_card(model), read_card(final)
     assert (
         card.training["folds"] == [1] and last.training["folds"] == "all" and (last.name, last.version) == ("it", "7")
     )
-    for fine, coarse in ((card, "coarse-without-fold-0"), (last, "coarse-it")):
-        before = fine.training["started_from"]
-        assert (before["name"], before["training"]["started_from"]["name"]) == (coarse, "start")
-        assert fine.input["pixel_mm"] == 0.9 and fine.input["side"] == 96
-        assert fine.training["graft_share"] < before["training"]["graft_share"]
-        assert before["training"]["cases"] == fine.training["cases"]  # no patient of the fold in either
-        assert fine.licence == "L" and fine.citation == "C"
+    for third, name in ((card, "without-fold-0"), (last, "it")):
+        second = third.training["started_from"]
+        first = second["training"]["started_from"]
+        names = (second["name"], first["name"], first["training"]["started_from"]["name"])
+        assert names == (f"finer-{name}", f"coarse-{name}", "start")
+        assert third.input["pixel_mm"] == second["training"]["changes"]["pixel_mm"] == 0.9 and third.input["side"] == 96
+        assert third.training["noise"] > second["training"]["noise"] == first["training"]["noise"]
+        assert second["training"]["graft_share"] < first["training"]["graft_share"]
+        # No patient of the fold in any.
+        assert first["training"]["cases"] == second["training"]["cases"] == third.training["cases"]
+        assert third.licence == "L" and third.citation == "C"
     assert read_card(tmp_path / "models" / "start").training["cases"] == []
     assert read_card(finder).training["folds"] == [1]
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}

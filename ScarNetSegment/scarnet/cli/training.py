@@ -61,6 +61,9 @@ def train(
         float,
         typer.Option(min=0, max=1, help="With --synthetic: share of scar-free samples given another patient's scar."),
     ] = 0.4,
+    noise: Annotated[
+        float, typer.Option(min=0, help="Noise added to samples at most, in standard deviations of the crop.")
+    ] = 0.35,
     pixel_mm: Annotated[
         Optional[float], typer.Option(help="Pixel of the network's crop, mm. Default: the preset's.")
     ] = None,
@@ -121,6 +124,7 @@ def train(
             cine=cine,
             synthetic=synthetic,
             graft_share=graft_share,
+            noise=noise,
             changes={k: v for k, v in (("pixel_mm", pixel_mm), ("input_size", input_size)) if v is not None},
             turn_degrees=None if any_orientation else (TURN_DEGREES if turn_degrees is None else turn_degrees),
             **common,

@@ -194,7 +194,7 @@ def run_steps(path: Path, model: str) -> dict[str, float]:
 
         center = find_lv(series, load_network(find_model(kind="finder"), device="cpu"))
     with clock("infer"):
-        from scarnet.segmentation.segment import crop_grid, look
+        from scarnet.segmentation.viewer import crop_grid, look
 
         network = load_network(find_model(model), device="cpu")
         flips = network.card.decision.get("test_time_flips", False)

@@ -16,7 +16,7 @@ from scarnet.network import find_model, load_network
 from scarnet.network.runtime import thread_count
 from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.segmentation.finder import find_lv
-from scarnet.segmentation.segment import crop_grid, look
+from scarnet.segmentation.viewer import crop_grid, look
 from scarnet.series import LgeSeries, read_lge
 
 #: Slices that the rewritten paper network is timed on.

@@ -6,31 +6,26 @@ from pathlib import Path
 import numpy as np
 
 from scarnet.conventions import CancelCallback, Label, ProgressCallback
-from scarnet.errors import Cancelled, InputError
+from scarnet.errors import InputError
 from scarnet.network import LoadedNetwork, find_model, load_network
 from scarnet.segmentation.cleaning import clean, decide, is_shaped_like_a_ventricle, slice_doubt
-from scarnet.segmentation.crop import CropGrid, normalise, spread_slices, with_neighbours
+from scarnet.segmentation.crop import CropGrid
 from scarnet.segmentation.doubt import slice_scar_doubt
 from scarnet.segmentation.finder import find_lv
 from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.result import ScarSegmentation
-from scarnet.segmentation.views import View, all_orientations, average, chosen_views, orientation_weights, sizes_of
+from scarnet.segmentation.shading import gain_slope, is_steep, without_gain
+from scarnet.segmentation.viewer import crop_grid, look, orientation_of
+from scarnet.segmentation.views import View, sizes_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
 #: its border.
 RECENTER_MM, BORDER_MM = 10.0, 3.0
-#: How much wider, and how often anew.
-WIDER, ATTEMPTS = 1.25, 4
-#: Slices, spread evenly over the stack, from which the network finds out which way up the heart is. In cross-validation over 81
-#: patients (model 4) this costs 0.0005 of myocardium's Dice and 0.002 of scar's against all slices, in three quarters of the time; three cost
-#: 0.0015 and 0.007.
-UPRIGHT_SLICES = 4
-#: One slice is enough where the orientation that the images state is worth more than this there: so it is in a third of 34 patients that
-#: model 6's recipe had not seen, and in none of them where another orientation is stated than the right one.
-SURELY_UPRIGHT = 0.98
-#: Slices that a processor is given at once.
-SLICES_TOGETHER = 2
+#: How much wider, and how often anew; once more where shading is taken away.
+WIDER, ATTEMPTS = 1.25, 5
+#: Across which the shading of a heart is stated.
+HEART_MM = 80.0
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 #: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.26 in 81 patients that
@@ -69,16 +64,16 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    grid, views = crop_grid(series, network, center), None
-    for attempt in range(1, ATTEMPTS + 1):
-        probabilities, views = look(
-            series, network, grid, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
-        )
-        labels = labels_of(probabilities, series.geometry, network.card.decision)
-        better = _better_grid(series, labels, grid, may_move=lv_center_lps_mm is None)
-        if better is None or attempt == ATTEMPTS:
-            break
-        grid, report = better, _saying_again(on_progress)
+    found = _settled(
+        series,
+        network,
+        center,
+        may_move=lv_center_lps_mm is None,
+        flips=flips,
+        on_progress=on_progress,
+        is_cancelled=is_cancelled,
+    )
+    probabilities, labels, views, grid, gain = found
     center, best = grid.center_lps_mm, views[0]
     muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
     if muscle_ml < MINIMUM_MYOCARDIUM_ML:
@@ -113,69 +108,55 @@ def segment(
             "orientations": len(views),
             "quarter_turns": best.turns,
             "mirrored": best.mirror,
+            "shading_removed_log_gain_per_mm": [round(float(s), 5) for s in gain],
             **{key: value for key, value in network.card.decision.items() if key != "test_time_flips"},
         },
-        warnings=(*_warnings(series, grid, labels), *_taken_back(series, network, labels, probabilities)),
+        warnings=(*_warnings(series, grid, labels, gain), *_taken_back(series, network, labels, probabilities)),
     )
 
 
-def _saying_again(on_progress: ProgressCallback | None) -> ProgressCallback:
+def _settled(
+    series: LgeSeries,
+    network: LoadedNetwork,
+    center: np.ndarray,
+    *,
+    may_move: bool,
+    flips: bool,
+    on_progress: ProgressCallback | None,
+    is_cancelled: CancelCallback | None,
+) -> tuple[np.ndarray, np.ndarray, list[View], CropGrid, np.ndarray]:
+    """Looked at again until the crop fits what was found in it, and without shading where that is steep.
+
+    Probabilities, labels, views and crop of the last look, and the `shading.gain_slope` that was taken away for it.
+    """
+    grid, views, seen, gain, report = crop_grid(series, network, center), None, series, np.zeros(2), on_progress
+    for attempt in range(1, ATTEMPTS + 1):
+        probabilities, views = look(
+            seen, network, grid, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
+        )
+        labels = labels_of(probabilities, series.geometry, network.card.decision)
+        if attempt == ATTEMPTS:
+            break
+        if (better := _better_grid(series, labels, grid, may_move=may_move)) is not None:
+            grid, report = better, _saying_again(on_progress, "Crop laid anew")
+        elif seen is series and is_steep(slope := gain_slope(series.image, labels, series.geometry.pixel_spacing_mm)):
+            gain, views, seen = slope, None, _without_gain(series, labels, slope)
+            report = _saying_again(on_progress, "Without shading")
+        else:
+            break
+    return probabilities, labels, views, grid, gain
+
+
+def _saying_again(on_progress: ProgressCallback | None, why: str) -> ProgressCallback:
     """Progress of a second round about the ventricle that the first has found."""
     if on_progress is None:
         return lambda done, total, text: None
-    return lambda done, total, text: on_progress(done, total, f"Crop laid anew: {text[:1].lower()}{text[1:]}")
+    return lambda done, total, text: on_progress(done, total, f"{why}: {text[:1].lower()}{text[1:]}")
 
 
-def orientation_of(network: LoadedNetwork) -> str:
-    """ "patient" or "any": what hearts the network was trained to meet."""
-    return network.card.input.get("orientation", "any")
-
-
-def crop_grid(series: LgeSeries, network: LoadedNetwork, center_lps_mm: np.ndarray) -> CropGrid:
-    """The square about a point that the network is shown."""
-    return CropGrid(series.geometry, center_lps_mm, network.card.input["side"], network.card.input["pixel_mm"])
-
-
-def look(
-    series: LgeSeries,
-    network: LoadedNetwork,
-    grid: CropGrid,
-    *,
-    flips: bool,
-    views: list[View] | None = None,
-    on_progress: ProgressCallback | None = None,
-    is_cancelled: CancelCallback | None = None,
-) -> tuple[np.ndarray, list[View]]:
-    """Probabilities `[class, slice, row, column]` on the input's grid, outside the crop all background; mean of all sizes with `flips`.
-
-    `views`: see `predict`.
-    """
-    sizes = sizes_of(orientation_of(network), several=flips)
-    total, weight = 0.0, 0.0
-    for n, size in enumerate(sizes):
-        at = replace(grid, pixel_mm=grid.pixel_mm * size)
-        crops, inside = at.extract(series.image)
-        report = None if on_progress is None else _part_of(on_progress, n, len(sizes))
-        crops, views = predict(
-            network, crops, inside, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
-        )
-        total = total + at.put_back(crops)
-        weight = weight + at.put_back(np.ones_like(crops[0]))
-    probabilities = np.divide(total, weight, out=total, where=weight > 0)
-    probabilities[0] += 1 - probabilities.sum(axis=0)
-    return probabilities, views
-
-
-def _part_of(on_progress: ProgressCallback, part: int, parts: int) -> ProgressCallback:
-    """Progress of one of several walks over the slices, told as if there were one: every slice is named once."""
-
-    def report(done: int, total: int, text: str) -> None:
-        walked = part * total + done
-        if done and walked % parts:
-            return
-        on_progress(walked // parts, total, f"Slice {walked // parts} of {total}" if done else text)
-
-    return report
+def _without_gain(series: LgeSeries, labels: np.ndarray, slope: np.ndarray) -> LgeSeries:
+    about = np.argwhere(labels > 0)[:, 1:].mean(axis=0)
+    return replace(series, image=without_gain(series.image, slope, series.geometry.pixel_spacing_mm, about))
 
 
 def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict) -> np.ndarray:
@@ -233,76 +214,6 @@ def _percent_lv(series: LgeSeries, labels: np.ndarray) -> float:
     return float(100 * scar / muscle) if muscle else 0.0
 
 
-def predict(
-    network: LoadedNetwork,
-    crops: np.ndarray,
-    inside: np.ndarray,
-    *,
-    flips: bool,
-    views: list[View] | None = None,
-    on_progress: ProgressCallback | None = None,
-    is_cancelled: CancelCallback | None = None,
-) -> tuple[np.ndarray, list[View]]:
-    """Crops and where the image is, `[slice, side, side]` of a CropGrid, to probabilities `[class, slice, side, side]`.
-
-    `views`: of an earlier crop of the same stack; chosen and returned unless given. A network that was trained on upright hearts
-    finds out which way up they are, from a few slices: files may not say so, and headers may lie.
-    """
-    viewer = _Viewer(network, crops, inside, is_cancelled)
-    report = on_progress or (lambda done, total, text: None)
-    count = len(crops)
-    if views is None and orientation_of(network) == "patient":
-        report(0, count, "Seeing which way up the heart is")
-        views = chosen_views(_orientation_weights(viewer, count), several=flips)
-    elif views is None:
-        views = all_orientations()[: None if flips else 1]
-    parts = viewer.at(views, np.arange(count), report)
-    return average(parts, views).swapaxes(0, 1), views
-
-
-def _orientation_weights(viewer: "_Viewer", count: int) -> np.ndarray:
-    """Of the eight orientations; from a few slices, or from the middle one where that leaves no doubt that the images tell the truth."""
-    for slices in (1, UPRIGHT_SLICES):
-        weights = orientation_weights(viewer.at(all_orientations(), spread_slices(count, slices)))
-        if weights[0] > SURELY_UPRIGHT:
-            break
-    return weights
-
-
-class _Viewer:
-    """A network at the crops of a stack; what it has seen once it does not look at again.
-
-    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a few go together, each with all
-    its views: more would be no faster, and make progress and cancel coarser.
-    """
-
-    def __init__(self, network: LoadedNetwork, crops: np.ndarray, inside: np.ndarray, is_cancelled):
-        self._network, self._is_cancelled = network, is_cancelled
-        self._inputs = with_neighbours(normalise(crops, inside), network.card.input["in_slices"])
-        self._seen: dict[tuple[View, int], np.ndarray] = {}
-
-    def at(self, views: list[View], slices: np.ndarray, report: ProgressCallback | None = None) -> list[np.ndarray]:
-        """Of each view, probabilities `[len(slices), class, side, side]`. `report` is called for every slice. Raises Cancelled."""
-        step = SLICES_TOGETHER if self._network.device == "cpu" else len(slices)
-        for start in range(0, len(slices), step):
-            batch = slices[start : start + step]
-            if self._is_cancelled is not None and any(self._is_cancelled() for _ in batch):
-                raise Cancelled("Segmentation was cancelled; nothing was written.")
-            new = [(view, k) for view in views for k in batch if (view, k) not in self._seen]
-            if new:
-                probabilities = _softmax(self._network.logits(np.stack([view.of(self._inputs[k]) for view, k in new])))
-                self._seen |= zip(new, probabilities, strict=True)
-            if report is not None:
-                for done in range(start + 1, start + len(batch) + 1):
-                    report(done, len(slices), f"Slice {done} of {len(slices)}")
-        return [np.stack([self._seen[view, k] for k in slices]) for view in views]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def _check_inside(series: LgeSeries, center: np.ndarray) -> None:
     index = series.geometry.lps_to_index(center)
     if center.shape != (3,) or not np.isfinite(center).all():
@@ -323,8 +234,13 @@ def _in_plane_distance(series: LgeSeries, a: np.ndarray, b: np.ndarray) -> float
     return float(np.linalg.norm(offset - (offset @ series.geometry.normal) * series.geometry.normal))
 
 
-def _warnings(series, grid: CropGrid, labels) -> tuple[str, ...]:
+def _warnings(series, grid: CropGrid, labels, gain: np.ndarray) -> tuple[str, ...]:
     found = []
+    if gain.any():
+        found.append(
+            f"The images are {np.exp(HEART_MM * np.hypot(*gain)):.1f} times as bright on one side of the heart as on the other. The model was "
+            "shown them without this shading; intensity methods see it: do not trust their values."
+        )
     lv = labels > 0
     edge = lv[:, [0, -1]].any() or lv[:, :, [0, -1]].any()
     if edge:

@@ -1,6 +1,6 @@
 """How a network looks at a stack: which way up, and at which sizes its answers are averaged."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,8 +17,10 @@ UPRIGHT_NATS = 0.002
 #: On these patients four times instead of twice adds 0.001 to myocardium's Dice and 0.001 to scar's where it is right, and takes 0.0004
 #: and 0.002 where it is not.
 TOLD_ODDS = 4.0
-#: Of the best orientation's weight: less changes nothing.
-LEAST_WEIGHT = 0.05
+#: Of the best orientation's weight: one that is worth less after the slices seen so far is not looked at again. The one that the images
+#: state is given up later. On 81 patients that version 6's recipe had not seen, this takes 14 looks instead of the 28 of eight orientations
+#: in one to five slices, and where the images state their orientation rightly it is the likeliest in 72 instead of 67 of them.
+LEAST_WEIGHT, LEAST_TOLD = 0.05, 0.001
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,20 @@ def all_orientations() -> list[View]:
     return [View(*turned) for turned in ORIENTATIONS]
 
 
-def orientation_weights(parts: list[np.ndarray]) -> np.ndarray:
-    """`(8,)`, summing to one: how much each orientation is worth, by what a network says in it, `[..., class, side, side]`.
+def likely_views(views: list[View], parts: list[np.ndarray]) -> list[View]:
+    """Of `views` those that show the heart upright, weighted, the likeliest first, by what a network says in each, `[..., class, side, side]`.
 
-    A network that was trained on upright hearts is surest, of lowest mean entropy, where a heart is upright. The first is the
-    one that the images state: believed, but not whatever the network sees.
+    A network that was trained on upright hearts is surest, of lowest mean entropy, where a heart is upright. The orientation that the
+    images state is believed, but not whatever the network sees. Weights sum to one.
     """
+    told = np.array([view == View() for view in views])
     entropies = np.array([float(-(p * np.log(p + 1e-6)).sum(axis=-3).mean()) for p in parts])
     weights = np.exp((entropies.min() - entropies) / UPRIGHT_NATS)
-    weights[0] *= TOLD_ODDS
-    return weights / weights.sum()
-
-
-def chosen_views(weights: np.ndarray, *, several: bool) -> list[View]:
-    """What the answer of a network of upright hearts is the mean of, by `orientation_weights`, the likeliest first.
-
-    With `several`: every likely orientation, weighted; else the likeliest alone.
-    """
-    order = np.argsort(-weights, kind="stable")
-    kept = [n for n in order if weights[n] >= LEAST_WEIGHT * weights.max()] if several else order[:1]
+    weights[told] *= TOLD_ODDS
+    least = np.where(told, LEAST_TOLD, LEAST_WEIGHT) * weights.max()
+    kept = [n for n in np.argsort(-weights, kind="stable") if weights[n] >= least[n]]
     total = weights[kept].sum()
-    return [View(*ORIENTATIONS[n], weight=float(weights[n] / total)) for n in kept]
+    return [replace(views[n], weight=float(weights[n] / total)) for n in kept]
 
 
 def average(parts: list[np.ndarray], views: list[View]) -> np.ndarray:

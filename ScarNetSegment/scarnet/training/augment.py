@@ -33,9 +33,13 @@ class Strength:
     bend_share: float = 0.25
     bend_pixels: float = 1.5  # standard deviation of a control point
     blur_share: float = 0.10
-    coarse_share: float = 0.10  # acquired at as little as half the resolution
+    blur_pixels: tuple[float, float] = (0.4, 1.1)  # standard deviation
+    coarse_share: float = 0.10
+    coarse_pixels: float = 2.0  # the largest pixel that such a slice was acquired with, in pixels of the crop
     noise_share: float = 0.3
     noise: float = 0.35  # at most, in standard deviations of the crop; a third of it on average
+    #: Largest pixel that the scanner measured, in pixels of the crop: noise is independent there, and smooth between where it is larger.
+    grain_pixels: float = 1.0
     field_share: float = 0.3
     field: float = 1.2  # log of gain, from one end to the other, at most; a third of it on average
     gamma_share: float = 0.35
@@ -112,13 +116,13 @@ def other_intensities(
         if rng.random() < strength.gamma_share:
             gamma[n] = np.exp(rng.uniform(-1, 1) * strength.log_gamma)
         if rng.random() < strength.blur_share:
-            image[n] = _blurred(image[n], rng.uniform(0.4, 1.1))
+            image[n] = _blurred(image[n], rng.uniform(*strength.blur_pixels))
         if rng.random() < strength.coarse_share:
-            coarse = int(round(side * rng.uniform(0.5, 1.0)))
+            coarse = int(round(side * rng.uniform(1 / strength.coarse_pixels, 1.0)))
             small = F.interpolate(image[n : n + 1], size=(coarse, coarse), mode="area")
             image[n] = F.interpolate(small, size=(side, side), mode="bicubic", align_corners=False)[0]
         if rng.random() < strength.noise_share:
-            noise[n] = rng.standard_normal(noise.shape[1:], np.float32) * strength.noise * rng.random() ** 2
+            noise[n] = _noise(rng, channels, side, strength) * strength.noise * rng.random() ** 2
     if blood.any():
         cavity = F.avg_pool2d(shares[:, Label.BLOOD_POOL, None], 3, 1, 1)
         image = image + torch.from_numpy(blood)[:, None, None, None] * cavity
@@ -127,6 +131,16 @@ def other_intensities(
     unit = (image - low) / (high - low).clamp(min=1e-6)
     field = F.interpolate(torch.from_numpy(fields), size=(side, side), mode="bicubic", align_corners=True)
     return unit.clamp(min=1e-4) ** torch.from_numpy(gamma)[:, None, None, None] * field.exp()
+
+
+def _noise(rng: np.random.Generator, channels: int, side: int, strength: Strength) -> np.ndarray:
+    """`[channel, side, side]` of unit variance, white at the pixel that was measured and interpolated from there as images are."""
+    measured = int(round(side / rng.uniform(1.0, strength.grain_pixels))) if strength.grain_pixels > 1 else side
+    noise = rng.standard_normal((channels, measured, measured), np.float32)
+    if measured == side:
+        return noise
+    finer = F.interpolate(torch.from_numpy(noise)[None], size=(side, side), mode="bicubic", align_corners=False)[0]
+    return (finer / finer.std()).numpy()
 
 
 def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -1,12 +1,25 @@
 """How the shipped models are made: a start on cine hearts, then patients. One place for every number of it."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scarnet.network.registry import CARD_NAME
+from scarnet.training.augment import Strength
 from scarnet.training.loop import RunParameters
 
 _ON_CINE = RunParameters(epochs=16, batch_size=16, learning_rate=1.5e-3, seed=1, precision="bf16-mixed")
+_ON_PATIENTS = replace(_ON_CINE, epochs=24, learning_rate=0.02, optimizer="muon", seed=2)
+_FINER = {"pixel_mm": 0.9, "input_size": 96}
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """One run over the patients. `changes`, `graft_share` and `noise` are those of `train_scarnet`."""
+
+    run: RunParameters
+    graft_share: float
+    noise: float = Strength.noise
+    changes: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -14,17 +27,24 @@ class Recipe:
     """Two networks, each trained on cine hearts lit as LGE first and from there on labelled patients.
 
     The start has seen no LGE patient, so that all folds of a cross-validation share it. The segmenter meets its patients at the start's
-    pixels first, with many carried infarcts, then at the finer ones that it is used at, where contours are settled, with fewer: at
-    half the time of an epoch the first meeting teaches what scar is as well.
+    pixels first, with many carried infarcts: half the time of an epoch teaches what scar is as well. Then, with fewer, at the finer
+    pixels that it is used at, where contours are settled; last with more noise, which fine pixels average less of.
     """
 
     preset: str = "small"
     start: RunParameters = _ON_CINE
-    patients: RunParameters = replace(_ON_CINE, epochs=24, learning_rate=0.02, optimizer="muon", seed=2)
-    graft_share: float = 0.4
-    finer: RunParameters = replace(patients, epochs=14, seed=4)
-    finer_changes: dict = field(default_factory=lambda: {"pixel_mm": 0.9, "input_size": 96})
-    finer_graft_share: float = 0.2
+    patients: dict[str, Meeting] = field(
+        default_factory=lambda: {
+            "coarse": Meeting(_ON_PATIENTS, graft_share=0.4),
+            "finer": Meeting(replace(_ON_PATIENTS, epochs=14, seed=4), graft_share=0.2, changes=_FINER),
+            "noisier": Meeting(
+                replace(_ON_PATIENTS, epochs=14, learning_rate=0.015, seed=5),
+                graft_share=0.2,
+                noise=0.5,
+                changes=_FINER,
+            ),
+        }
+    )
     turn_degrees: float = 20.0  # patients lie along patient axes, but for this
     finder_start: RunParameters = RunParameters(epochs=8, learning_rate=3e-3, seed=3)
     finder: RunParameters = RunParameters(epochs=6, samples_per_epoch=1000, learning_rate=1e-3, seed=3)
@@ -32,12 +52,9 @@ class Recipe:
     def on(self, accelerator: str, precision: str | None = None) -> "Recipe":
         """The same runs on another kind of processor."""
         change = {"accelerator": accelerator} | ({"precision": precision} if precision else {})
-        runs = {
-            f.name: replace(getattr(self, f.name), **change)
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), RunParameters)
-        }
-        return replace(self, **runs)
+        runs = {name: replace(getattr(self, name), **change) for name in ("start", "finder_start", "finder")}
+        patients = {name: replace(m, run=replace(m.run, **change)) for name, m in self.patients.items()}
+        return replace(self, patients=patients, **runs)
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,7 @@ class Workshop:
     """Models of one recipe in one folder; each is trained when it is first asked for, and found there afterwards.
 
     `data`: labelled patients; `cine`: cine anatomy; `folder` will hold `start`, `finder-start` and, for the folds that were
-    left out, `coarse-without-fold-K` (after the first meeting), `without-fold-K` and `finder-without-fold-K`.
+    left out, `without-fold-K`, what it was after each earlier meeting (`coarse-without-fold-K`), and `finder-without-fold-K`.
     """
 
     recipe: Recipe
@@ -58,27 +75,22 @@ class Workshop:
 
     def segmenter(self, folds: list[int] | None, folder: Path, **card) -> Path:
         """A network trained on the patients of `folds` (None: all). `card`: name and version."""
-        recipe = self.recipe
-        patients = {"folds": folds, "turn_degrees": recipe.turn_degrees}
-        start = self._scarnet(None, self.folder / "start", run_parameters=recipe.start)
-        coarse = self._scarnet(
-            self.data,
-            self.folder / f"coarse-{folder.name}",
-            start=start,
-            graft_share=recipe.graft_share,
-            run_parameters=recipe.patients,
-            **patients,
-        )
-        return self._scarnet(
-            self.data,
-            folder,
-            start=coarse,
-            graft_share=recipe.finer_graft_share,
-            changes=recipe.finer_changes,
-            run_parameters=recipe.finer,
-            **patients,
-            **card,
-        )
+        made = self._scarnet(None, self.folder / "start", run_parameters=self.recipe.start)
+        last = list(self.recipe.patients)[-1]
+        for name, meeting in self.recipe.patients.items():
+            made = self._scarnet(
+                self.data,
+                folder if name == last else self.folder / f"{name}-{folder.name}",
+                start=made,
+                folds=folds,
+                turn_degrees=self.recipe.turn_degrees,
+                graft_share=meeting.graft_share,
+                noise=meeting.noise,
+                changes=meeting.changes,
+                run_parameters=meeting.run,
+                **(card if name == last else {}),
+            )
+        return made
 
     def finder(self, folds: list[int] | None, folder: Path, **card) -> Path:
         """A network that finds the LV, trained on the patients of `folds` (None: all)."""

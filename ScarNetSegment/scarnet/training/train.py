@@ -25,8 +25,10 @@ from scarnet.training.losses import LOSSES
 from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
 from scarnet.training.samples import GRAFT_SHARE, LgeSlices, WholeSlices
 
-#: How far a control point of the bent crop is moved, mm (standard deviation).
-BEND_MM = 2.25
+#: How far a control point of the bent crop is moved and how far slices are blurred, mm (standard deviations).
+BEND_MM, BLUR_MM = 2.25, (0.6, 1.65)
+#: The largest pixel of a scanner, where noise is drawn, and of slices that are acquired coarsely, mm.
+MEASURED_MM, COARSE_MM = 1.9, 3.0
 CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
 NORMALISATION = "per slice: clip to percentiles 1 and 99 of the crop inside the image, zero mean, unit variance"
 #: How probabilities become labels, unless validation says otherwise (`evaluation.decisions`): what is more likely than not.
@@ -53,6 +55,7 @@ def train_scarnet(
     patients: list[str] | None = None,
     changes: dict | None = None,
     turn_degrees: float | None = None,
+    noise: float = Strength.noise,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -65,7 +68,7 @@ def train_scarnet(
     its pixel and input size, to go on from.
     `cine`, `synthetic`, `graft_share`: further hearts, drawn and carried infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
-    but for turns of this standard deviation; None: in any orientation. The run's checkpoint lies in `output/run` until the end;
+    but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of the crop. The run's checkpoint lies in `output/run` until the end;
     calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
@@ -98,7 +101,7 @@ def train_scarnet(
         cine=[] if cine is None else prepare_cine(cine, config.pixel_mm),
         synthetic=synthetic,
         graft_share=graft_share,
-        strength=Strength(turn_degrees=turn_degrees, bend_pixels=BEND_MM / config.pixel_mm),
+        strength=strength_at(config.pixel_mm, turn_degrees, noise),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -127,6 +130,7 @@ def train_scarnet(
             "synthetic_scar": synthetic,
             "graft_share": graft_share if synthetic else 0.0,
             "turn_degrees": turn_degrees,
+            "noise": noise,
         },
         files={},
         licence=licence,
@@ -199,6 +203,18 @@ def write_model(
         part.write_text(card.to_json(), encoding="utf-8")
     shutil.rmtree(output / "run", ignore_errors=True)
     return output
+
+
+def strength_at(pixel_mm: float, turn_degrees: float | None, noise: float = Strength.noise) -> Strength:
+    """How far samples of this pixel are changed: what a scanner does is the same in mm, however finely its images are resampled."""
+    return Strength(
+        turn_degrees=turn_degrees,
+        bend_pixels=BEND_MM / pixel_mm,
+        blur_pixels=(BLUR_MM[0] / pixel_mm, BLUR_MM[1] / pixel_mm),
+        coarse_pixels=max(COARSE_MM / pixel_mm, 1.0),
+        noise=noise,
+        grain_pixels=max(MEASURED_MM / pixel_mm, 1.0),
+    )
 
 
 def changed(config: ScarNetConfig, changes: dict) -> ScarNetConfig:
