@@ -376,6 +376,34 @@ def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning
 
 
+def test_whether_there_is_an_infarct_is_not_asked_of_what_is_drawn(small_phantom):
+    """Muscle of 100 %, of which 6 are scar at 0.55 and 2 at 0.7: an infarct of 8 % at one half, of which 2 % are drawn at 0.6."""
+    from scarnet.segmentation.segment import labels_of
+
+    geometry = small_phantom.series.geometry
+    muscle = small_phantom.labels >= Label.MYOCARDIUM
+    scar = np.zeros(muscle.shape)
+    along = np.argwhere(muscle)
+    cuts = [int(share * len(along)) for share in (0.02, 0.08)]
+    scar[tuple(along[: cuts[1]].T)] = 0.55
+    scar[tuple(along[: cuts[0]].T)] = 0.7
+    probabilities = np.zeros((5, *muscle.shape), np.float32)
+    probabilities[Label.BLOOD_POOL] = small_phantom.labels == Label.BLOOD_POOL
+    probabilities[Label.SCAR] = scar * muscle
+    probabilities[Label.MYOCARDIUM] = (1 - scar) * muscle
+    probabilities[0] = 1 - probabilities.sum(0)
+
+    def percent(threshold, minimum):
+        decision = {"scar_threshold": threshold, "minimum_scar_percent_lv": minimum}
+        labels = labels_of(probabilities, geometry, decision)
+        return 100 * scar_mask(labels).sum() / myocardium_mask(labels).sum()
+
+    assert percent(0.5, 2.5) == pytest.approx(8, abs=0.5)
+    assert percent(0.6, 2.5) == pytest.approx(2, abs=0.5)
+    assert percent(0.6, 9.0) == percent(0.5, 9.0) == 0
+    assert percent(0.8, 2.5) == 0
+
+
 def _views(*weights: float) -> list[View]:
     """The first orientations, so weighted."""
     return [replace(view, weight=weight) for view, weight in zip(all_orientations(), weights, strict=False)]

@@ -1,9 +1,10 @@
 """From probabilities to labels: from which probability a pixel is scar, and what is too little to be an infarct or MVO.
 
-The threshold of scar is the one at which percent of LV has no bias: trained with carried infarcts (version 6), the network draws a point too much
-where a pixel is scar that is more likely so than not, and more of it where images are noisy. Thresholds that are best in Dice follow chance on 81
+The threshold of scar is the one at which percent of LV has no bias: trained with carried infarcts (since version 6), the network draws a point too
+much where a pixel is scar that is more likely so than not, and more of it where images are noisy. Thresholds that are best in Dice follow chance on 81
 patients: each fold's own choice gave version 5 a mean error of 4.3 points of percent of LV, one half for all 3.6. The smallest infarct is what
-version 4 chose in each of five folds without that fold's patients; chosen anew for version 5 it followed one scar-free patient.
+version 4 chose in each of five folds without that fold's patients, at one half, and it is asked of what is found there whatever the threshold
+(`segment.labels_of`); chosen anew for version 5 it followed one scar-free patient.
 """
 
 import numpy as np

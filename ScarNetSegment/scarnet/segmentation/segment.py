@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scarnet.conventions import CancelCallback, Label, ProgressCallback
+from scarnet.conventions import CancelCallback, Label, ProgressCallback, scar_mask
 from scarnet.errors import InputError
 from scarnet.network import LoadedNetwork, find_model, load_network
 from scarnet.segmentation.cleaning import clean, decide, is_shaped_like_a_ventricle, slice_doubt
@@ -26,6 +26,8 @@ RECENTER_MM, BORDER_MM = 10.0, 3.0
 WIDER, ATTEMPTS = 1.25, 5
 #: Across which the shading of a heart is stated.
 HEART_MM = 80.0
+#: Share of a pixel's muscle that must be scar for it to count when it is asked whether there is an infarct: likelier than not.
+PRESENT = 0.5
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 #: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.26 in 81 patients that
@@ -160,16 +162,24 @@ def _without_gain(series: LgeSeries, labels: np.ndarray, slope: np.ndarray) -> L
 
 
 def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict) -> np.ndarray:
-    """Probabilities `[class, slice, row, column]` to cleaned labels, by the `decision` of a model's card."""
-    labels = decide(probabilities, decision.get("scar_threshold", 0.5), decision.get("mvo_threshold", 0.5))
-    return clean(
-        labels,
-        np.nan_to_num(geometry.voxel_volumes_ml),
-        geometry.pixel_area_mm2,
-        minimum_scar_ml=decision.get("minimum_scar_ml", 0.0),
-        minimum_scar_percent_lv=decision.get("minimum_scar_percent_lv", 0.0),
-        minimum_mvo_ml=decision.get("minimum_mvo_ml", 0.0),
-    )
+    """Probabilities `[class, slice, row, column]` to cleaned labels, by the `decision` of a model's card.
+
+    Whether there is an infarct at all is asked of what is likelier scar than not; how far it reaches, of `scar_threshold`.
+    """
+
+    def at(threshold: float, minimum_percent_lv: float) -> np.ndarray:
+        return clean(
+            decide(probabilities, threshold, decision.get("mvo_threshold", 0.5)),
+            np.nan_to_num(geometry.voxel_volumes_ml),
+            geometry.pixel_area_mm2,
+            minimum_scar_ml=decision.get("minimum_scar_ml", 0.0),
+            minimum_scar_percent_lv=minimum_percent_lv,
+            minimum_mvo_ml=decision.get("minimum_mvo_ml", 0.0),
+        )
+
+    threshold = decision.get("scar_threshold", PRESENT)
+    likely = at(PRESENT, decision.get("minimum_scar_percent_lv", 0.0))
+    return likely if threshold == PRESENT or not scar_mask(likely).any() else at(threshold, 0.0)
 
 
 def _better_grid(series: LgeSeries, labels: np.ndarray, grid: CropGrid, *, may_move: bool) -> CropGrid | None:
@@ -192,7 +202,8 @@ def _taken_back(series: LgeSeries, network: LoadedNetwork, labels: np.ndarray, p
     decision = network.card.decision
     if (labels >= Label.SCAR).any() or not decision.get("minimum_scar_percent_lv"):
         return []
-    found = _percent_lv(series, labels_of(probabilities, series.geometry, decision | {"minimum_scar_percent_lv": 0.0}))
+    likely = decision | {"minimum_scar_percent_lv": 0.0, "scar_threshold": PRESENT}
+    found = _percent_lv(series, labels_of(probabilities, series.geometry, likely))
     if not found:
         return []
     return [

@@ -80,7 +80,7 @@ def predict(
     """Crops and where the image is, `[slice, side, side]` of a CropGrid, to probabilities `[class, slice, side, side]`.
 
     `views`: of an earlier crop of the same stack; chosen and returned unless given. A network that was trained on upright hearts
-    finds out which way up they are, from a few slices: files may not say so, and headers may lie.
+    finds out which way up they are: files may not say so, and headers may lie.
     """
     viewer = _Viewer(network, crops, inside, is_cancelled)
     report = on_progress or (lambda done, total, text: None)
