@@ -169,6 +169,18 @@ def test_fuzzed_headers(plain, tmp_path_factory, data):
         file.unlink()
 
 
+def test_a_fact_of_the_acquisition_that_cannot_be_read_is_not_known(plain, tmp_path):
+    """A value representation that DICOM does not have, as fuzzing found it: the images are there all the same."""
+    element = b"\x18\x00\x87\x00DS"
+    for file in sorted(plain.path.iterdir()):
+        content = file.read_bytes()
+        assert content.count(element) == 1
+        (tmp_path / file.name).write_bytes(content.replace(element, element[:4] + b"ES"))
+    series = read_lge(tmp_path)
+    assert np.array_equal(series.image, plain.series.image)
+    assert "MagneticFieldStrength" not in series.source.acquisition and series.source.acquisition
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(content=st.binary(max_size=600), preamble=st.sampled_from(["", "DICM", "meta", "zip"]))
 def test_files_of_any_bytes(tmp_path_factory, content, preamble):

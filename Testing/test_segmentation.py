@@ -376,6 +376,35 @@ def test_scar_that_is_too_little_to_report_is_mentioned(phantom):
     assert not scar_mask(labels).any() and "left out" in warning and "60 %" in warning
 
 
+def _stack_of_discs(*discs: tuple[float, float]) -> np.ndarray:
+    """Rings of muscle about cavities: `(column, radius)` of each slice, pixels."""
+    rows, columns = np.indices((60, 80))
+    labels = np.zeros((len(discs), 60, 80), np.uint8)
+    for plane, (column, radius) in zip(labels, discs, strict=True):
+        distance = np.hypot(rows - 30, columns - column)
+        plane[distance < radius] = Label.MYOCARDIUM
+        plane[distance < radius / 2] = Label.BLOOD_POOL
+    return labels
+
+
+@pytest.mark.parametrize("at_the_other_end", [False, True])
+def test_an_end_that_outlines_something_larger_beside_the_ventricle_is_left_out(at_the_other_end):
+    def cleaned(*discs):
+        labels = _stack_of_discs(*discs[:: -1 if at_the_other_end else 1])
+        result = clean(labels, np.ones(len(discs)), 1.0, minimum_scar_ml=0.0)
+        return labels, result[:: -1 if at_the_other_end else 1]
+
+    _, stray = cleaned((24, 18), (40, 9), (41, 14), (41, 18))
+    assert not stray[0].any() and stray[1:].any(axis=(1, 2)).all()
+    for kept in (
+        ((38, 6), (40, 9), (41, 14), (41, 18)),  # an apex
+        ((40, 14), (40, 9), (41, 14), (41, 18)),  # an aneurysm of the apex: larger, but about the ventricle
+        ((34, 10), (40, 9), (41, 14), (41, 18)),  # another breath-hold: aside, but not larger
+    ):
+        before, after = cleaned(*kept)
+        assert np.array_equal(after[:: -1 if at_the_other_end else 1], before)
+
+
 def test_whether_there_is_an_infarct_is_not_asked_of_what_is_drawn(small_phantom):
     """Muscle of 100 %, of which 6 are scar at 0.55 and 2 at 0.7: an infarct of 8 % at one half, of which 2 % are drawn at 0.6."""
     from scarnet.segmentation.segment import labels_of
@@ -460,8 +489,9 @@ def test_a_stack_that_does_not_say_so_is_looked_at_upright(stored):
     upright = np.zeros((3, 1, 16, 16), np.float32)
     upright[..., :8, :4] = 1
     as_stored = np.ascontiguousarray(turn(upright, *stored))
-    (view,) = seen(as_stored)
-    assert np.array_equal(view.of(as_stored), upright) and view.weight == pytest.approx(1)
+    view, *others = seen(as_stored)
+    assert np.array_equal(view.of(as_stored), upright) and view.weight > 0.99
+    assert others == ([] if stored == ORIENTATIONS[0] else [View()])  # what is stated stays, for what it is worth
     told, *others = seen(np.zeros_like(upright))
     assert told == View() and [view.weight for view in others] == pytest.approx([told.weight / TOLD_ODDS] * 7)
 
@@ -477,7 +507,7 @@ def _parts(entropies: list[float]) -> list[np.ndarray]:
     return parts
 
 
-def test_views_are_weighed_by_how_sure_the_network_is_and_the_stated_one_is_given_up_last():
+def test_views_are_weighed_by_how_sure_the_network_is_and_the_stated_one_stays():
     nats = UPRIGHT_NATS
     told, near, far = all_orientations()[0], all_orientations()[2], all_orientations()[5]
     both = likely_views([near, far], _parts([0.1, 0.1 + nats]))
@@ -485,7 +515,14 @@ def test_views_are_weighed_by_how_sure_the_network_is_and_the_stated_one_is_give
     assert likely_views([near, far], _parts([0.1, 0.1 + 4 * nats])) == [near]
     kept = likely_views([told, near], _parts([0.1 + 6 * nats, 0.1]))
     assert kept == [near, told] and kept[0].weight / kept[1].weight == pytest.approx(np.exp(6) / TOLD_ODDS, rel=0.01)
-    assert likely_views([told, near], _parts([0.1 + 10 * nats, 0.1])) == [near]
+
+
+def test_no_slice_speaks_louder_than_it_may():
+    """One slice of five is ten times as sure of the wrong orientation as the others are of the right one."""
+    right, wrong = all_orientations()[2], all_orientations()[5]
+    in_slices = [_parts([0.3, 0.1, 0.1, 0.1, 0.1]), _parts([0.1, 0.12, 0.12, 0.12, 0.12])]
+    assert likely_views([right, wrong], [np.stack(parts) for parts in in_slices]) == [right]
+    assert likely_views([right, wrong], [np.stack(parts[:1]) for parts in in_slices]) == [wrong]
 
 
 def test_views_count_by_their_weight():
@@ -498,7 +535,7 @@ def test_views_count_by_their_weight():
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
 def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
-    """The middle slice in eight orientations, then the rest upright."""
+    """The middle slice in eight orientations, then the rest upright, and as stored where that is another."""
     network = load_network(find_model(), device="cpu")
     asked = []
 
@@ -514,7 +551,7 @@ def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
     crops = np.ascontiguousarray(turn_back(crops, *stored))
     _, (view,) = predict(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=False)
     assert (view.turns, view.mirror) == stored
-    assert sum(asked) == 8 + 8
+    assert sum(asked) == 8 + 8 * (1 if stored == ORIENTATIONS[0] else 2)
 
 
 def test_what_one_slice_leaves_open_the_next_ones_tell():

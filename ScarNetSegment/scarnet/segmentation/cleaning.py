@@ -9,6 +9,10 @@ from scarnet.conventions import Label, dice, myocardium_mask, scar_mask
 _CONNECTIVITY = ndimage.generate_binary_structure(3, 1)
 #: A slice whose LV is smaller than this is not a slice of the LV: a disc of 8 mm.
 MINIMUM_SLICE_AREA_MM2 = 50.0
+#: A ventricle tapers towards its apex and hardly widens at its base: the outline of an end slice that is so many times as large as the next
+#: slice's, of which it covers less than this share, is another structure's. In 81 patients it is 1.15 times as large at most; only in one
+#: does it cover less than 0.93.
+LARGER_END, COVERED_BY_END = 1.5, 0.9
 
 
 def decide(probabilities: np.ndarray, scar_threshold: float, mvo_threshold: float = 0.5) -> np.ndarray:
@@ -36,7 +40,7 @@ def clean(
     minimum_scar_percent_lv: float = 0.0,
     minimum_mvo_ml: float = 0.0,
 ) -> np.ndarray:
-    """One connected LV without holes, scar only where it has the volume to be one, MVO only inside scar.
+    """One connected LV without holes, its ends not beside it, scar only where it has the volume to be one, MVO only inside scar.
 
     `labels` uint8 `[slice, row, column]`; `voxel_volumes_ml` `(slices,)`. Regions of scar or MVO below their minimum are
     taken back, and all scar where what remains is below `minimum_scar_percent_lv` of the muscle: so little is more often
@@ -50,6 +54,8 @@ def clean(
             plane[:] = Label.BACKGROUND
         else:
             plane[ndimage.binary_fill_holes(lv) & ~lv] = Label.MYOCARDIUM
+    for plane in _stray_ends(labels):
+        plane[:] = Label.BACKGROUND
     labels[_small_components(scar_mask(labels), voxel_volumes_ml, minimum_scar_ml)] = Label.MYOCARDIUM
     scar_ml, muscle_ml = (
         (labels >= first).sum(axis=(1, 2)) @ voxel_volumes_ml for first in (Label.SCAR, Label.MYOCARDIUM)
@@ -62,6 +68,16 @@ def clean(
         touching = np.unique(mvo[ndimage.binary_dilation(labels == Label.SCAR, _CONNECTIVITY)])
         labels[(mvo > 0) & ~np.isin(mvo, touching)] = Label.MYOCARDIUM
     return labels
+
+
+def _stray_ends(labels: np.ndarray) -> list[np.ndarray]:
+    """Planes at the ends of a ventricle that outline something else beside it."""
+    held, found = np.flatnonzero(labels.any(axis=(1, 2))), []
+    for end, nearer in ((held[0], held[1]), (held[-1], held[-2])) if len(held) > 2 else ():
+        last, before = labels[end] > 0, labels[nearer] > 0
+        if last.sum() > LARGER_END * before.sum() and (last & before).sum() < COVERED_BY_END * before.sum():
+            found.append(labels[end])
+    return found
 
 
 def _small_components(mask: np.ndarray, voxel_volumes_ml: np.ndarray, minimum_ml: float) -> np.ndarray:

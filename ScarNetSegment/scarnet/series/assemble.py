@@ -114,8 +114,6 @@ def _sideways_mm(geometry: StackGeometry) -> np.ndarray:
 
 def identity(slices: tuple[ImageHeader, ...], dataset: pydicom.Dataset) -> dict:
     """Which images these are, as SeriesSource keeps it."""
-    with quiet():
-        facts = {k: _plain(dataset[k].value) for k in ACQUISITION_KEYWORDS if dataset.get(k) not in (None, "")}
     return {
         "kind": "dicom",
         "pictures": tuple(SlicePicture(*s.member.place, frame=s.frame if s.frames > 1 else None) for s in slices),
@@ -123,8 +121,21 @@ def identity(slices: tuple[ImageHeader, ...], dataset: pydicom.Dataset) -> dict:
         "study_instance_uid": slices[0].study_uid,
         "series_instance_uids": tuple(dict.fromkeys(s.series_uid for s in slices)),
         "frame_of_reference_uid": slices[0].frame_of_reference_uid,
-        "acquisition": facts,
+        "acquisition": _acquisition(dataset),
     }
+
+
+def _acquisition(dataset: pydicom.Dataset) -> dict:
+    facts = {}
+    with quiet():
+        for keyword in ACQUISITION_KEYWORDS:
+            try:
+                value = dataset.get(keyword)
+            except Exception:  # a lying header makes pydicom raise anything; what cannot be read is not known
+                continue
+            if value not in (None, ""):
+                facts[keyword] = _plain(value)
+    return facts
 
 
 def _plain(value):
