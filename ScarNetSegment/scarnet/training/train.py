@@ -68,8 +68,8 @@ def train_scarnet(
     its pixel and input size, to go on from.
     `cine`, `synthetic`, `graft_share`: further hearts, drawn and carried infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
-    but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of the crop. The run's checkpoint lies in `output/run` until the end;
-    calling again with the same arguments goes on from it. Raises InputError or UsageError.
+    but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of
+    the crop. The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
