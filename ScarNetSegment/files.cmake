@@ -102,6 +102,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/network/registry.py
   scarnet/network/runtime.py
   scarnet/network/scarnet.py
+  scarnet/network/shared_weights.py
   scarnet/network/unet.py
   scarnet/pacs/__init__.py
   scarnet/pacs/address.py

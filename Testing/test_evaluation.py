@@ -231,6 +231,16 @@ def test_changed_patients_keep_their_heart(name, phantom):
     assert series.image[labels == 1].mean() > series.image[labels == 2].mean()
 
 
+@pytest.mark.parametrize(("name", "share"), [("blood brighter by a half", 1.5), ("blood darker by a half", 0.5)])
+def test_blood_is_changed_against_healthy_muscle(name, share, phantom):
+    def contrast(series):
+        cavity, healthy = (np.median(series.image[phantom.labels == label]) for label in (1, 2))
+        return cavity - healthy
+
+    series, _ = stress.CHANGES[name]((phantom.series, phantom.labels))
+    assert contrast(series) == pytest.approx(share * contrast(phantom.series), rel=0.1)
+
+
 # --- the published table ------------------------------------------------------------------------------------------
 
 

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 
+from scarnet.conventions import Label
 from scarnet.segmentation.crop import resampling_matrix
 from scarnet.segmentation.orientations import turn
 from scarnet.series import LgeSeries, StackGeometry
 from scarnet.training.data import resample_labels
 
+#: How softly the cavity's border follows when blood is made brighter or darker (standard deviation).
+EDGE_MM = 0.8
 Case = tuple[LgeSeries, np.ndarray]
 
 
@@ -92,6 +96,24 @@ def with_values(case: Case, change: Callable[[np.ndarray], np.ndarray]) -> Case:
     return _on(series, change(series.image)), labels
 
 
+def with_blood(case: Case, share: float) -> Case:
+    """The expert's cavity brighter than his healthy muscle by `1 + share` of what it was: earlier or later after the injection."""
+    series, labels = case
+    cavity, healthy = labels == Label.BLOOD_POOL, labels == Label.MYOCARDIUM
+    change = share * (np.median(series.image[cavity]) - np.median(series.image[healthy]))
+    soft = ndimage.gaussian_filter(
+        cavity.astype(np.float32), (0, *(EDGE_MM / np.array(series.geometry.pixel_spacing_mm)))
+    )
+    return _on(series, series.image + change * soft), labels
+
+
+def blurred(case: Case, sigma_mm: float) -> Case:
+    """As by breathing or a coarse acquisition."""
+    series, labels = case
+    sigma = sigma_mm / np.array(series.geometry.pixel_spacing_mm)
+    return _on(series, ndimage.gaussian_filter(series.image, (0, *sigma))), labels
+
+
 def _eight_bit(image: np.ndarray) -> np.ndarray:
     low, high = image.min(), np.percentile(image, 99.5)
     return np.round(255 * np.clip((image - low) / (high - low), 0, 1))
@@ -100,6 +122,11 @@ def _eight_bit(image: np.ndarray) -> np.ndarray:
 def _shaded(image: np.ndarray) -> np.ndarray:
     rows, columns = np.linspace(-1, 1, image.shape[1]), np.linspace(-1, 1, image.shape[2])
     return (image - image.min()) * np.exp(0.9 * rows[:, None] + 0.5 * columns[None, :])
+
+
+def _flat(image: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(image, (0.5, 99.5))
+    return np.clip((image - low) / (high - low), 0, None) ** 0.6
 
 
 def _noisy(image: np.ndarray) -> np.ndarray:
@@ -117,6 +144,10 @@ CHANGES: dict[str, Callable[[Case], Case]] = {
     "8 bit over the stack": lambda case: with_values(case, _eight_bit),
     "steep coil shading": lambda case: with_values(case, _shaded),
     "noise of a quarter SD": lambda case: with_values(case, _noisy),
+    "contrast flattened (gamma 0.6)": lambda case: with_values(case, _flat),
+    "blood brighter by a half": lambda case: with_blood(case, 0.5),
+    "blood darker by a half": lambda case: with_blood(case, -0.5),
+    "blurred by 1.5 mm": lambda case: blurred(case, 1.5),
     "signed with an offset, as PSIR": lambda case: with_values(case, lambda image: 3 * image - 2000),
     "turned and mirrored": lambda case: turned(case, 1, True),
     "slices in reverse": lambda case: reversed_slices(case),

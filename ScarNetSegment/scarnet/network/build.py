@@ -9,6 +9,12 @@ from torch import nn
 from scarnet.errors import ModelError
 from scarnet.files import replacing
 from scarnet.network.config import EncoderConfig, FinderConfig, ScarNetConfig
+from scarnet.network.shared_weights import share_weights
+
+#: Steps on either side of zero that a kernel or matrix is rounded to, for each output. Stored as fp16 like all else, but
+#: packed to half the size wherever files are packed: downloads, installers, this repository's history.
+STEPS = 127
+SMALLEST_ROUNDED = 1024  # elements
 
 
 def build(kind: str, config: dict) -> nn.Module:
@@ -30,6 +36,21 @@ def build(kind: str, config: dict) -> nn.Module:
     raise ModelError(f"A model of kind '{kind}' cannot be built.")
 
 
+def rounded(network: nn.Module) -> nn.Module:
+    """`network` with the numbers that are stored: fp16, of which large tensors take multiples of a power of two, at most `STEPS`.
+
+    The error is a hundredth of a tensor's size (root mean square).
+    """
+    network = network.eval().half().float()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1 and parameter.numel() >= SMALLEST_ROUNDED:
+                largest = parameter.abs().amax(tuple(range(1, parameter.ndim)), keepdim=True)
+                step = torch.exp2(torch.ceil(torch.log2(largest.clamp(min=1e-6) / STEPS)))
+                parameter.copy_((parameter / step).round() * step)
+    return network
+
+
 def save_weights(network: nn.Module, path: Path) -> None:
     """fp16 safetensors of everything the network needs, buffers included; counters are left out."""
     state = {k: v.detach().half().contiguous().cpu() for k, v in network.state_dict().items() if v.is_floating_point()}
@@ -47,11 +68,13 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(state, strict=False)
 
 
-def export_onnx(network: nn.Module, path: Path, *, channels: int, side: int, any_size: bool = False) -> None:
-    """Write `network` as ONNX with its weights in fp16 and its arithmetic in fp32.
+def export_onnx(
+    network: nn.Module, path: Path, *, weights: Path, channels: int, side: int, any_size: bool = False
+) -> None:
+    """Write `network` as ONNX whose weights are those of `weights`, the file of `save_weights` beside it; arithmetic is in fp32.
 
     Input `slices` `(batch, channels, side, side)`, output `logits`; the batch is free, and with `any_size` so are rows
-    and columns (multiples of 16).
+    and columns (multiples of 16). Only small tensors lie in the file itself, the others are ONNX's external data.
     """
     import logging
 
@@ -74,25 +97,4 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, side: int, any
             dynamo=True,
             verbose=False,
         )
-        _store_weights_as_half(part)
-
-
-def _store_weights_as_half(path: Path) -> None:
-    """Keep large weights as fp16 with a cast after each; ONNX Runtime folds the casts when it loads the file."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    model = onnx.load(path)
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.raw_data) < 1024:
-            continue
-        name = tensor.name
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name + ".half")
-        tensor.CopyFrom(half)
-        casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
-    nodes = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(casts + nodes)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+        share_weights(part, weights)
