@@ -250,15 +250,15 @@ def test_onnx_runtime_gives_what_torch_gives(tiny_folder):
     assert np.array_equal(onnx.logits(x), onnx.logits(x))
 
 
-# The finder's ONNX file holds convolution and batch norm as one, rounded once more to 16 bits: it was written before weights were shared.
-@pytest.mark.parametrize(("kind", "error"), [("scarnet", 5e-3), ("finder", 5e-3)])
-def test_the_shipped_networks_are_the_same_in_both_runtimes(kind, error):
+@pytest.mark.parametrize("kind", ["scarnet", "finder"])
+def test_the_shipped_networks_are_the_same_in_both_runtimes(kind):
     folder = find_model(kind=kind)
     card = read_card(folder)
     side = card.input.get("side", 96)
     x = np.random.default_rng(1).normal(size=(2, card.input.get("in_slices", 1), side, side)).astype(np.float32)
     a, b = (load_network(folder, device="cpu", runtime=runtime).logits(x) for runtime in ("onnxruntime", "torch"))
-    assert np.abs(1 / (1 + np.exp(-a)) - 1 / (1 + np.exp(-b))).max() < error
+    # Written before weights were shared: these ONNX files hold convolution and batch norm as one, rounded once more to 16 bits.
+    assert np.abs(1 / (1 + np.exp(-a)) - 1 / (1 + np.exp(-b))).max() < 5e-3
 
 
 def test_weights_are_stored_once_and_packed_to_half_their_size(tiny_folder):
@@ -283,6 +283,7 @@ def test_stored_numbers_are_those_of_the_network_but_for_a_hundredth():
     before = ScarNet(PRESETS["tiny"])
     after = rounded(deepcopy(before))
     for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
+        a, b = a.detach(), b.detach()
         error = float(((a - b).square().mean() / a.square().mean().clamp(min=1e-12)).sqrt())
         assert error < (0.02 if a.ndim > 1 and a.numel() >= 1024 else 1e-3), name
     again = rounded(deepcopy(after))  # a model that is read and written again stays what it is

@@ -64,9 +64,6 @@ def train(
     noise: Annotated[
         float, typer.Option(min=0, help="Noise added to samples at most, in standard deviations of the crop.")
     ] = 0.35,
-    varied: Annotated[
-        bool, typer.Option("--varied", help="Samples that differ more in shape and light, for other hospitals.")
-    ] = False,
     pixel_mm: Annotated[
         Optional[float], typer.Option(help="Pixel of the network's crop, mm. Default: the preset's.")
     ] = None,
@@ -128,7 +125,6 @@ def train(
             synthetic=synthetic,
             graft_share=graft_share,
             noise=noise,
-            varied=varied,
             changes={k: v for k, v in (("pixel_mm", pixel_mm), ("input_size", input_size)) if v is not None},
             turn_degrees=None if any_orientation else (TURN_DEGREES if turn_degrees is None else turn_degrees),
             **common,

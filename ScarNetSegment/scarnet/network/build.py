@@ -9,7 +9,6 @@ from torch import nn
 from scarnet.errors import ModelError
 from scarnet.files import replacing
 from scarnet.network.config import EncoderConfig, FinderConfig, ScarNetConfig
-from scarnet.network.shared_weights import share_weights
 
 #: Steps on either side of zero that a kernel or matrix is rounded to, for each output. Stored as fp16 like all else, but
 #: packed to half the size wherever files are packed: downloads, installers, this repository's history.
@@ -77,6 +76,8 @@ def export_onnx(
     and columns (multiples of 16). Only small tensors lie in the file itself, the others are ONNX's external data.
     """
     import logging
+
+    from scarnet.network.shared_weights import share_weights  # needs onnx, which using a network does not
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     network = network.eval()

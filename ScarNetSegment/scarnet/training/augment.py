@@ -50,24 +50,6 @@ class Strength:
     )
 
 
-#: For hearts and scanners further from those at hand: bent, stretched, shaded and relit more often, and by more.
-VARIED = {
-    "any_turn_share": 0.15,
-    "log_scale": (-0.20, 0.25),
-    "log_stretch": 0.15,
-    "bend_share": 0.5,
-    "blur_share": 0.15,
-    "coarse_share": 0.15,
-    "noise_share": 0.35,
-    "field_share": 0.4,
-    "field": 1.6,
-    "gamma_share": 0.5,
-    "log_gamma": 0.5,
-    "blood_share": 0.3,
-    "blood": 0.6,
-}
-
-
 def placed(
     windows: np.ndarray,
     labels: np.ndarray,

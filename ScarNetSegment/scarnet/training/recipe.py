@@ -14,12 +14,11 @@ _FINER = {"pixel_mm": 0.9, "input_size": 96}
 
 @dataclass(frozen=True)
 class Meeting:
-    """One run over the patients. `changes`, `graft_share`, `noise` and `varied` are those of `train_scarnet`."""
+    """One run over the patients. `changes`, `graft_share` and `noise` are those of `train_scarnet`."""
 
     run: RunParameters
     graft_share: float
     noise: float = Strength.noise
-    varied: bool = False
     changes: dict = field(default_factory=dict)
 
 
@@ -29,8 +28,7 @@ class Recipe:
 
     The start has seen no LGE patient, so that all folds of a cross-validation share it. The segmenter meets its patients at the start's
     pixels first, with many carried infarcts: half the time of an epoch teaches what scar is as well. Then, with fewer, at the finer
-    pixels that it is used at, where contours are settled; then with more noise, which fine pixels average less of; last with shapes and
-    light that differ more, as they do in other hospitals.
+    pixels that it is used at, where contours are settled; last with more noise, which fine pixels average less of.
     """
 
     preset: str = "small"
@@ -43,13 +41,6 @@ class Recipe:
                 replace(_ON_PATIENTS, epochs=14, learning_rate=0.015, seed=5),
                 graft_share=0.2,
                 noise=0.5,
-                changes=_FINER,
-            ),
-            "varied": Meeting(
-                replace(_ON_PATIENTS, epochs=16, learning_rate=0.015, seed=6),
-                graft_share=0.25,
-                noise=0.5,
-                varied=True,
                 changes=_FINER,
             ),
         }
@@ -95,7 +86,6 @@ class Workshop:
                 turn_degrees=self.recipe.turn_degrees,
                 graft_share=meeting.graft_share,
                 noise=meeting.noise,
-                varied=meeting.varied,
                 changes=meeting.changes,
                 run_parameters=meeting.run,
                 **(card if name == last else {}),

@@ -18,7 +18,7 @@ from scarnet.files import replacing, sha256_of
 from scarnet.network.build import export_onnx, load_weights, rounded, save_weights
 from scarnet.network.config import FinderConfig, ScarNetConfig, preset
 from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model, verify
-from scarnet.training.augment import VARIED, Strength
+from scarnet.training.augment import Strength
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
 from scarnet.training.losses import LOSSES
@@ -26,7 +26,7 @@ from scarnet.training.module import OPTIMIZERS, FinderTraining, ScarNetTraining
 from scarnet.training.samples import GRAFT_SHARE, LgeSlices, WholeSlices
 
 #: How far a control point of the bent crop is moved and how far slices are blurred, mm (standard deviations).
-BEND_MM, VARIED_BEND_MM, BLUR_MM = 2.25, 3.0, (0.6, 1.65)
+BEND_MM, BLUR_MM = 2.25, (0.6, 1.65)
 #: The largest pixel of a scanner, where noise is drawn, and of slices that are acquired coarsely, mm.
 MEASURED_MM, COARSE_MM = 1.9, 3.0
 CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
@@ -56,7 +56,6 @@ def train_scarnet(
     changes: dict | None = None,
     turn_degrees: float | None = None,
     noise: float = Strength.noise,
-    varied: bool = False,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -70,7 +69,7 @@ def train_scarnet(
     `cine`, `synthetic`, `graft_share`: further hearts, drawn and carried infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
     but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of
-    the crop; `varied`: samples differ more in shape and light (`augment.VARIED`). The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
+    the crop. The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
@@ -102,7 +101,7 @@ def train_scarnet(
         cine=[] if cine is None else prepare_cine(cine, config.pixel_mm),
         synthetic=synthetic,
         graft_share=graft_share,
-        strength=strength_at(config.pixel_mm, turn_degrees, noise, varied),
+        strength=strength_at(config.pixel_mm, turn_degrees, noise),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -132,7 +131,6 @@ def train_scarnet(
             "graft_share": graft_share if synthetic else 0.0,
             "turn_degrees": turn_degrees,
             "noise": noise,
-            "varied": varied,
         },
         files={},
         licence=licence,
@@ -209,18 +207,15 @@ def write_model(
     return output
 
 
-def strength_at(
-    pixel_mm: float, turn_degrees: float | None, noise: float = Strength.noise, varied: bool = False
-) -> Strength:
+def strength_at(pixel_mm: float, turn_degrees: float | None, noise: float = Strength.noise) -> Strength:
     """How far samples of this pixel are changed: what a scanner does is the same in mm, however finely its images are resampled."""
     return Strength(
         turn_degrees=turn_degrees,
-        bend_pixels=(VARIED_BEND_MM if varied else BEND_MM) / pixel_mm,
+        bend_pixels=BEND_MM / pixel_mm,
         blur_pixels=(BLUR_MM[0] / pixel_mm, BLUR_MM[1] / pixel_mm),
         coarse_pixels=max(COARSE_MM / pixel_mm, 1.0),
         noise=noise,
         grain_pixels=max(MEASURED_MM / pixel_mm, 1.0),
-        **(VARIED if varied else {}),
     )
 
 
