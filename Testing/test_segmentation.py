@@ -11,6 +11,7 @@ from scipy import ndimage
 from scarnet.conventions import Label, myocardium_mask, scar_mask
 from scarnet.errors import Cancelled, InputError
 from scarnet.network import find_model, load_network
+from scarnet.phantom import simulate
 from scarnet.segmentation import segment
 from scarnet.segmentation.cleaning import clean, decide, is_shaped_like_a_ventricle, slice_doubt, slice_error
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
@@ -250,6 +251,14 @@ def test_the_phantom_is_segmented(phantom, segmented):
     assert segmented.model["name"] and len(segmented.model["sha256"]) == 64
 
 
+@pytest.mark.parametrize("seed", [21, 24])
+def test_nothing_is_outlined_beyond_the_apex(seed):
+    """A stack that is longer than the ventricle: the tip of the right one, bright and round in dark surroundings, is not the left."""
+    phantom = simulate(seed=seed)
+    beyond = ~phantom.labels.any(axis=(1, 2))
+    assert beyond.any() and not segment(phantom.series, device="cpu").labels[beyond].any()
+
+
 def test_the_same_input_gives_the_same_labels(phantom, segmented):
     assert np.array_equal(segment(phantom.series, device="cpu").labels, segmented.labels)
 
@@ -388,14 +397,15 @@ def _stack_of_discs(*discs: tuple[float, float]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("at_the_other_end", [False, True])
-def test_an_end_that_outlines_something_larger_beside_the_ventricle_is_left_out(at_the_other_end):
+def test_an_end_that_outlines_something_beside_the_ventricle_is_left_out(at_the_other_end):
     def cleaned(*discs):
         labels = _stack_of_discs(*discs[:: -1 if at_the_other_end else 1])
         result = clean(labels, np.ones(len(discs)), 1.0, minimum_scar_ml=0.0)
         return labels, result[:: -1 if at_the_other_end else 1]
 
-    _, stray = cleaned((24, 18), (40, 9), (41, 14), (41, 18))
-    assert not stray[0].any() and stray[1:].any(axis=(1, 2)).all()
+    for end in ((24, 18), (28, 10)):  # larger, or as large and hardly over the next slice
+        _, stray = cleaned(end, (40, 9), (41, 14), (41, 18))
+        assert not stray[0].any() and stray[1:].any(axis=(1, 2)).all()
     for kept in (
         ((38, 6), (40, 9), (41, 14), (41, 18)),  # an apex
         ((40, 14), (40, 9), (41, 14), (41, 18)),  # an aneurysm of the apex: larger, but about the ventricle
