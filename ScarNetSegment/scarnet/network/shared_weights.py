@@ -13,7 +13,7 @@ SMALLEST = 512
 
 
 def share_weights(path: Path, weights: Path) -> None:
-    """Let the large tensors of the ONNX file `path` be read from `weights`, fp16 safetensors that will lie in the same folder.
+    """Let the large tensors of the ONNX file `path` be read from `weights`, fp16 safetensors in the same folder.
 
     The exporter transposes matrices and multiplies kernels by the batch norm behind them; both are put back as nodes, which ONNX
     Runtime and OpenVINO compute once, when they load the file. What is not found in `weights` stays in the file.
@@ -52,6 +52,7 @@ def share_weights(path: Path, weights: Path) -> None:
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(kept)
     path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(path)  # by its path: it looks for the weights beside it
 
 
 def _found(

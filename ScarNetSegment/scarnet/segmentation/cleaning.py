@@ -10,8 +10,8 @@ _CONNECTIVITY = ndimage.generate_binary_structure(3, 1)
 #: A slice whose LV is smaller than this is not a slice of the LV: a disc of 8 mm.
 MINIMUM_SLICE_AREA_MM2 = 50.0
 #: A ventricle tapers towards its apex and hardly widens at its base: the outline of an end slice that is so many times as large as the next
-#: slice's, of which it covers less than this share, is another structure's. In 81 patients it is 1.17 times as large at most; only in one
-#: does it cover less than 0.93.
+#: slice's, of which it covers less than this share, is another structure's. In 81 patients it is 1.17 times as large at most, and covers
+#: 0.90 at least where it is no smaller.
 LARGER_END, COVERED_BY_END = 1.5, 0.9
 #: So is one that is no smaller than the next slice's, covers as little of it, and lies over it by less than this share of itself, at the base
 #: 20 mm beside it. In those patients, in the experts' outlines and in the model's, an end lies over the next slice by 0.85 of itself at least.
