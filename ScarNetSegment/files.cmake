@@ -52,6 +52,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/evaluation/curves.py
   scarnet/evaluation/decisions.py
   scarnet/evaluation/detection.py
+  scarnet/evaluation/ends.py
   scarnet/evaluation/evaluate.py
   scarnet/evaluation/folders.py
   scarnet/evaluation/gallery.py
@@ -202,6 +203,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/training/__init__.py
   scarnet/training/apex.py
   scarnet/training/augment.py
+  scarnet/training/beyond.py
   scarnet/training/data.py
   scarnet/training/grafts.py
   scarnet/training/loop.py

@@ -16,12 +16,14 @@ from scarnet.evaluation import stress
 from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
 from scarnet.evaluation.cross_validation import judge, summarise_patients, summarise_slices
 from scarnet.evaluation.decisions import choose, tabulate
+from scarnet.evaluation.ends import evaluate_ends, summarise_ends
 from scarnet.evaluation.overlap import compare, hausdorff_mm
 from scarnet.evaluation.predictions import Prediction, load, save
 from scarnet.network import find_model, read_card
+from scarnet.phantom import PhantomParameters, simulate
 from scarnet.segmentation.doubt import FEATURES, fit, slice_features, slice_scar_doubt
 from scarnet.segmentation.interval import calibrate, percent_lv_interval
-from scarnet.segmentation.segment import labels_of
+from scarnet.segmentation.segment import expected_threshold, labels_of
 from scarnet.series import StackGeometry, read_lge
 
 TABLE = ROOT / "Resources" / "Evaluation" / "cross_validation"
@@ -173,19 +175,56 @@ def test_false_specks_of_scar_free_patients_are_decided_away_and_infarcts_are_no
         assert (labels >= 3).any() == (p.group == "pathological"), (p.case, decision)
 
 
-def test_the_threshold_of_scar_is_the_one_without_bias():
-    """Muscle beside the infarct that looks like scar with 0.57: too much is drawn at one half, and nothing too much from 0.6 on."""
+def test_as_much_scar_is_drawn_as_leaves_no_bias():
+    """Much muscle beside the infarct that looks like scar with 0.5 to 0.64: log odds are moved down until no more is drawn than there is."""
     found = patients()
     doubtful = []
     for p in found:
         probabilities = p.probabilities.copy()
-        probabilities[:, ndimage.binary_dilation(p.truth == 3, iterations=2) & (p.truth == 2)] = np.array(
-            [0.0, 0.0, 0.43, 0.57, 0.0], np.float16
-        )[:, None]
+        beside = ndimage.binary_dilation(p.truth == 3, iterations=8) & (p.truth == 2)
+        share = np.random.default_rng(0).uniform(0.5, 0.64, int(beside.sum()))
+        probabilities[:, beside], probabilities[2, beside], probabilities[3, beside] = 0, 1 - share, share
         doubtful.append(replace(p, probabilities=probabilities))
     names = [p.case for p in found]
-    assert choose(tabulate(doubtful), names)["scar_threshold"] == 0.6
-    assert choose(tabulate(found), names)["scar_threshold"] == 0.5
+    for these in (found, doubtful):
+        shift = choose(tabulate(these), names)["scar_log_odds"]
+        drawn = {s: _percents_drawn(these, s) for s in (shift, 0.0, -0.9)}
+        bias = {s: abs((percents - _percents_drawn(found, None)).mean()) for s, percents in drawn.items()}
+        assert bias[shift] == min(bias.values())
+    assert choose(tabulate(doubtful), names)["scar_log_odds"] < choose(tabulate(found), names)["scar_log_odds"]
+
+
+def _percents_drawn(predictions, shift):
+    """Percent of LV by labels at a shift of log odds; None: the expert's."""
+    labels = [
+        p.truth
+        if shift is None
+        else labels_of(p.probabilities.astype(np.float32), p.geometry, {"scar_log_odds": shift})
+        for p in predictions
+    ]
+    return np.array([100 * (these >= 3).sum() / (these >= 2).sum() for these in labels])
+
+
+@given(st.integers(0, 1000), st.floats(-1.5, 0.5))
+def test_the_volume_drawn_is_the_volume_expected(seed, log_odds):
+    """Also where slices stand for different volumes."""
+    rng, truth = np.random.default_rng(seed), heart(120, slices=4)
+    share = rng.beta(0.8, 0.8, truth.shape).astype(np.float32)
+    probabilities = np.zeros((5, *truth.shape), np.float32)
+    probabilities[0], probabilities[1] = truth == 0, truth == 1
+    probabilities[2], probabilities[3] = (truth >= 2) * (1 - share), (truth >= 2) * share
+    origins = np.zeros((4, 3))
+    origins[:, 2] = [0, 8, 24, 30]
+    uneven = StackGeometry(truth.shape, (1.5, 1.5), [1, 0, 0], [0, 1, 0], origins)
+    threshold = expected_threshold(probabilities, truth, uneven, log_odds)
+    volumes = np.broadcast_to(uneven.voxel_volumes_ml[:, None, None], truth.shape)[truth >= 2]
+    inside = share[truth >= 2].astype(float)
+    odds = inside / (1 - inside) * np.exp(log_odds)
+    expected, drawn = (volumes * odds / (1 + odds)).sum(), volumes[inside > threshold].sum()
+    if 0.2 < threshold < 0.8:
+        assert drawn == pytest.approx(expected, abs=2 * volumes.max())
+    else:
+        assert (drawn < expected) == (threshold == 0.2)
 
 
 def test_cross_validation_reports_every_patient_once_with_its_own_folds_choice():
@@ -239,6 +278,35 @@ def test_blood_is_changed_against_healthy_muscle(name, share, phantom):
 
     series, _ = stress.CHANGES[name]((phantom.series, phantom.labels))
     assert contrast(series) == pytest.approx(share * contrast(phantom.series), rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def longer_than_the_ventricle(tmp_path_factory):
+    """A simulated heart whose stack goes on beyond the apex, as a cine volume; and one that ends with it, which says nothing."""
+    folder = tmp_path_factory.mktemp("cine")
+    long = simulate(PhantomParameters(slices=12, pixel_mm=1.5), seed=3)
+    as_cine = np.array([0, 3, 2, 2, 2], np.uint8)[long.labels]
+    assert not long.labels[-1].any() or not long.labels[0].any()
+    held = long.labels.any(axis=(1, 2))
+    np.savez(folder / "patient005_frame01.npz", image=long.series.image, labels=as_cine)
+    np.savez(folder / "patient010_frame01.npz", image=long.series.image[held], labels=as_cine[held])
+    return folder, held
+
+
+def test_what_is_outlined_beyond_the_ventricle_is_counted(longer_than_the_ventricle):
+    folder, held = longer_than_the_ventricle
+    rows = evaluate_ends(folder, folds=[0], device="cpu")
+    assert [(row["heart"], row["light"]) for row in rows] == [
+        ("patient005_frame01", "cine"),
+        ("patient005_frame01", "LGE"),
+    ]
+    for row in rows:
+        assert row["held"] == held.sum() and row["beyond_base"] + row["beyond_apex"] == (~held).sum()
+        assert row["beyond_base"] == 0 and row["outlined_beyond_apex"] <= row["beyond_apex"]
+        assert not row["refused"] and row["myocardium_dice"] > 0.6 and row["left_empty"] <= 1
+    summary = summarise_ends(rows)
+    assert summary["LGE"]["hearts"] == summary["cine"]["hearts"] == 1
+    assert summary["LGE"]["held"] == held.sum()
 
 
 # --- the published table ------------------------------------------------------------------------------------------

@@ -251,7 +251,7 @@ def test_the_phantom_is_segmented(phantom, segmented):
     assert segmented.model["name"] and len(segmented.model["sha256"]) == 64
 
 
-@pytest.mark.parametrize("seed", [21, 24])
+@pytest.mark.parametrize("seed", [21, 24, 25, 28])
 def test_nothing_is_outlined_beyond_the_apex(seed):
     """A stack that is longer than the ventricle: the tip of the right one, bright and round in dark surroundings, is not the left."""
     phantom = simulate(seed=seed)
@@ -413,6 +413,25 @@ def test_an_end_that_outlines_something_beside_the_ventricle_is_left_out(at_the_
     ):
         before, after = cleaned(*kept)
         assert np.array_equal(after[:: -1 if at_the_other_end else 1], before)
+
+
+@pytest.mark.parametrize("radius", [2, 3, 5, 12])
+def test_an_end_that_is_a_crescent_is_left_out_and_a_small_round_one_is_not(radius):
+    """Discs of 13 pixels and more are round; two thirds of a ring about something else are not. Amid the stack all is kept."""
+    rows, columns = np.indices((80, 80)) - 40
+    away, disc = np.hypot(rows, columns), np.zeros((80, 80), np.uint8)
+    disc[away < 14] = Label.MYOCARDIUM
+    small = np.where(away <= radius, Label.MYOCARDIUM, 0).astype(np.uint8)
+    crescent = np.where((away > 6) & (away < 12) & (columns > -4), Label.MYOCARDIUM, 0).astype(np.uint8)
+    volumes = np.full(4, 0.1)
+    for end, kept in ((small, True), (crescent, False)):
+        for stack in (np.stack([end, disc, disc, disc]), np.stack([disc, disc, disc, end])):
+            cleaned = clean(stack, volumes, 25.0, minimum_scar_ml=0.0)
+            assert np.array_equal(
+                cleaned.any(axis=(1, 2)), stack.any(axis=(1, 2)) & (kept | (stack == disc).all(axis=(1, 2)))
+            )
+    amid = np.stack([disc, crescent, disc, disc])
+    assert np.array_equal(clean(amid, volumes, 25.0, minimum_scar_ml=0.0), amid)
 
 
 def test_whether_there_is_an_infarct_is_not_asked_of_what_is_drawn(small_phantom):

@@ -24,7 +24,8 @@ from scarnet.network.config import preset  # noqa: E402
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate  # noqa: E402
 from scarnet.training.apex import SHRUNK, apical_slices, with_closed_cavity  # noqa: E402
 from scarnet.training.augment import OUTSIDE, Strength, _noise, _orientation, other_intensities, placed  # noqa: E402
-from scarnet.training.data import list_cases, prepare, resample_labels  # noqa: E402
+from scarnet.training.beyond import apex_and_base, past_apex, past_base, slices_beyond  # noqa: E402
+from scarnet.training.data import list_cases, list_cine, prepare, resample_labels  # noqa: E402
 from scarnet.training.grafts import graft_of, with_graft  # noqa: E402
 from scarnet.training.loop import RunParameters  # noqa: E402
 from scarnet.training.losses import LOSSES  # noqa: E402
@@ -337,6 +338,69 @@ def test_samples_without_a_cavity_are_drawn_of_apical_slices_alone(data):
     assert closed(replace(heart, labels=heart.labels[[2]], image=heart.image[[2]]), True) < at_random
 
 
+def test_cine_patients_are_split_by_their_number(tmp_path):
+    for n, frame in ((1, 1), (1, 12), (5, 1), (7, 9), (10, 1)):
+        np.savez(
+            tmp_path / f"patient{n:03d}_frame{frame:02d}.npz", image=np.ones((2, 9, 9)), labels=np.zeros((2, 9, 9), int)
+        )
+    assert [file.stem for file in list_cine(tmp_path, [1])] == ["patient001_frame01", "patient001_frame12"]
+    assert [file.stem[:10] for file in list_cine(tmp_path, [0, 2])] == ["patient005", "patient007", "patient010"]
+    assert len(list_cine(tmp_path)) == 5
+    with pytest.raises(InputError, match="folds"):
+        list_cine(tmp_path, [4])
+    np.savez(tmp_path / "heart.npz", image=np.ones((2, 9, 9)), labels=np.zeros((2, 9, 9), int))
+    assert [file.stem for file in list_cine(tmp_path, [4])] == ["heart"]  # of nobody in particular
+
+
+def test_slices_beyond_are_those_without_a_ventricle_next_to_its_ends():
+    ring, smaller, nothing = _ring(40, 40, 12, 20), _ring(40, 40, 6, 12), np.zeros((80, 80), int)
+    stack = np.stack([nothing, nothing, nothing, ring, nothing, smaller, nothing])
+    assert slices_beyond(stack) == [1, 2, 6] and slices_beyond(stack * 0) == []
+    assert apex_and_base(np.stack([ring, ring, smaller])) == (2, 0)
+    assert apex_and_base(np.stack([smaller, ring, ring, nothing])) == (0, 2)
+    assert apex_and_base(np.stack([ring, smaller])) is None
+
+
+def test_what_lies_beyond_apex_and_base_holds_no_muscle_that_is_not_labelled():
+    """Muscle is 10, blood 100, all about it 60: moved with its labels, or opened but for a thin wall and a crescent."""
+    ring = _ring(40, 40, 10, 16)
+    plane = np.array([60.0, 100.0, 10.0])[ring]
+    for n in range(20):
+        moved, labels = past_apex(plane, ring, np.random.default_rng(n))
+        inside = labels != OUTSIDE
+        assert np.array_equal(moved[inside], np.array([60.0, 100.0, 10.0])[labels[inside]])
+        assert not (labels[34:47, 34:47] == 1).any()  # the ventricle is no longer in the middle
+        opened, labels = past_base(plane, ring, np.random.default_rng(n))
+        assert not labels.any() and np.array_equal(opened[ring == 0][:50], plane[ring == 0][:50])
+        assert (opened[ring == 1] > 90).all()
+        assert (opened[ring == 2] < 40).mean() < 0.72
+    assert past_base(plane, np.where(ring == 0, OUTSIDE, ring), np.random.default_rng(0))[1].max() == OUTSIDE
+
+
+def test_samples_beyond_the_ventricle_are_drawn_as_often_as_asked_and_hold_none(data):
+    heart = prepare(list_cases(data)[0], 1.5)
+    longer = replace(heart, name="cine", labels=heart.labels * np.array([1, 1, 1, 0, 0], np.uint8)[:, None, None])
+
+    def empty(share, cine=()):
+        samples = LgeSlices(
+            [heart],
+            side=48,
+            in_slices=3,
+            pixel_mm=1.5,
+            num_classes=5,
+            seed=0,
+            cine=cine,
+            synthetic=True,
+            beyond_share=share,
+        )
+        targets = torch.stack([samples[n][1] for n in range(200)])
+        return float((targets[:, 2:].sum((1, 2, 3)) < 1).float().mean())
+
+    assert empty(0.0) < 0.1
+    assert empty(1.0, [longer]) > 0.75  # what is moved stays in sight at times
+    assert 0.1 < empty(0.3, [longer]) < 0.45
+
+
 def _small(labels):
     """The ring with most of its cavity turned to muscle."""
     return np.where((labels == 1) & ~ndimage.binary_erosion(labels == 1, iterations=6), 2, labels)
@@ -397,25 +461,29 @@ def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data,
     model, finder = workshop.without_fold(0, [0, 1])
     final = workshop.segmenter(None, tmp_path / "final" / "it", name="it", version="7")
     made = {folder.name for folder in (tmp_path / "models").iterdir()}
+    earlier = ("varied", "noisier", "finer", "coarse")
     assert made == {
-        *("start", "coarse-without-fold-0", "finer-without-fold-0", "without-fold-0", "coarse-it", "finer-it"),
-        *("finder-start", "finder-without-fold-0"),
+        *("start", "without-fold-0", "finder-start", "finder-without-fold-0"),
+        *(f"{meeting}-{name}" for meeting in earlier for name in ("without-fold-0", "it")),
     }
     card, last = read_card(model), read_card(final)
     assert (
         card.training["folds"] == [1] and last.training["folds"] == "all" and (last.name, last.version) == ("it", "7")
     )
-    for third, name in ((card, "without-fold-0"), (last, "it")):
-        second = third.training["started_from"]
-        first = second["training"]["started_from"]
-        names = (second["name"], first["name"], first["training"]["started_from"]["name"])
-        assert names == (f"finer-{name}", f"coarse-{name}", "start")
-        assert third.input["pixel_mm"] == second["training"]["changes"]["pixel_mm"] == 0.9 and third.input["side"] == 96
-        assert third.training["noise"] > second["training"]["noise"] == first["training"]["noise"]
-        assert second["training"]["graft_share"] < first["training"]["graft_share"]
-        # No patient of the fold in any.
-        assert first["training"]["cases"] == second["training"]["cases"] == third.training["cases"]
-        assert third.licence == "L" and third.citation == "C"
+    for made, name in ((card, "without-fold-0"), (last, "it")):
+        runs = [made.training]
+        for meeting in earlier:
+            before = runs[-1]["started_from"]
+            assert before["name"] == f"{meeting}-{name}"
+            runs.append(before["training"])
+            assert runs[-1]["cases"] == made.training["cases"]  # no patient of the fold in any
+        assert runs[-1]["started_from"]["name"] == "start"
+        assert made.input["pixel_mm"] == runs[0]["changes"]["pixel_mm"] == 0.9 and made.input["side"] == 96
+        assert [run["beyond_share"] > 0 for run in runs] == [True, False, False, False, False]
+        assert [run["varied"] for run in runs] == [True, True, False, False, False]
+        assert [run["noise"] > 0.4 for run in runs] == [True, True, True, False, False]
+        assert min(run["graft_share"] for run in runs[:-1]) < runs[-1]["graft_share"]
+        assert made.licence == "L" and made.citation == "C"
     assert read_card(tmp_path / "models" / "start").training["cases"] == []
     assert read_card(finder).training["folds"] == [1]
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}

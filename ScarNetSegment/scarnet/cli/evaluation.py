@@ -31,6 +31,10 @@ def evaluate(
         bool,
         typer.Option("--stress", help="Also change the patients as other scanners and archives would: stress.csv."),
     ] = False,
+    cine: Annotated[
+        Optional[Path],
+        typer.Option(help="Cine anatomy: also its hearts whose stacks are longer than the ventricle: ends.csv."),
+    ] = None,
 ) -> None:
     """Segment labelled patients that the model was not trained on and compare with the experts; or compare label maps that are there."""
     if truth is not None:
@@ -66,6 +70,12 @@ def evaluate(
             data, model=model, finder=finder, folds=fold_numbers(folds), device=device, on_change=typer.echo
         )
         write_csv(output / "stress.csv", rows)
+    if cine is not None:
+        from scarnet.evaluation.ends import evaluate_ends, summarise_ends
+
+        rows = evaluate_ends(cine, model=model, finder=finder, folds=fold_numbers(folds), device=device)
+        write_csv(output / "ends.csv", rows)
+        typer.echo(json.dumps(summarise_ends(rows), indent=2))
 
 
 def evaluate_methods(

@@ -61,6 +61,11 @@ def train(
         float,
         typer.Option(min=0, max=1, help="With --synthetic: share of scar-free samples given another patient's scar."),
     ] = 0.4,
+    beyond_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="With --synthetic: share of samples that lie beyond the ventricle's ends."),
+    ] = 0.09,
+    varied: Annotated[bool, typer.Option("--varied", help="Samples differ more in shape, light and blood.")] = False,
     noise: Annotated[
         float, typer.Option(min=0, help="Noise added to samples at most, in standard deviations of the crop.")
     ] = 0.35,
@@ -124,6 +129,8 @@ def train(
             cine=cine,
             synthetic=synthetic,
             graft_share=graft_share,
+            beyond_share=beyond_share,
+            varied=varied,
             noise=noise,
             changes={k: v for k, v in (("pixel_mm", pixel_mm), ("input_size", input_size)) if v is not None},
             turn_degrees=None if any_orientation else (TURN_DEGREES if turn_degrees is None else turn_degrees),
@@ -179,7 +186,8 @@ def cross_validate(
     )
     predictions = cv.predict_all_folds(workshop, output / "predictions", on_step=typer.echo)
     cases, slices, chosen = cv.judge(predictions)
-    summary = cv.write_results(output, cases, slices, chosen)
+    ends = cv.look_beyond_all_folds(workshop, output / "ends", on_step=typer.echo)
+    summary = cv.write_results(output, cases, slices, ends, chosen)
     typer.echo(json.dumps(summary, indent=2))
     decisions = {int(fold): choice["decision"] for fold, choice in chosen["without_fold"].items()}
     try:

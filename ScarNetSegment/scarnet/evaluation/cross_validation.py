@@ -1,8 +1,8 @@
 """Every patient judged by a model that has not seen it: train without a fold, predict the fold, for all folds.
 
-The threshold of scar, the smallest MVO, the interval of percent of LV and the doubt of slices are chosen for each fold on the predictions of
+How much scar is drawn of what is expected, the interval of percent of LV and the doubt of slices are chosen for each fold on the predictions of
 the other folds, so that none of them was chosen on the patient it is reported for. (The models behind those other predictions had seen
-the fold's patients, as in any cross-fitting.) The smallest infarct is fixed: see `decisions`.
+the fold's patients, as in any cross-fitting.) The smallest infarct and the smallest MVO are fixed: see `decisions`.
 """
 
 import json
@@ -16,6 +16,7 @@ from scarnet.conventions import dice, myocardium_mask, scar_mask
 from scarnet.evaluation import predictions as store
 from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
 from scarnet.evaluation.decisions import choose, tabulate
+from scarnet.evaluation.ends import evaluate_ends, summarise_ends
 from scarnet.evaluation.overlap import compare
 from scarnet.evaluation.predictions import Prediction
 from scarnet.export.tables import write_csv
@@ -30,9 +31,10 @@ from scarnet.training.recipe import Workshop
 
 HOW = (
     "scarnet cross-validate: each patient by a model of the same recipe trained on the other folds, from the full field of "
-    "view; threshold of scar, smallest MVO, interval and doubt of each fold chosen on the other folds. This model was trained on all patients: none is "
+    "view; how much scar is drawn, interval and doubt of each fold chosen on the other folds. This model was trained on all patients: none is "
     "left to test it on. Dice over the whole volume, 1 where both are empty; scar is labels 3 and 4; a patient is "
-    "pathological when the expert drew scar; percent of LV is scar over muscle; mean_95 is a bootstrap over patients."
+    "pathological when the expert drew scar; percent of LV is scar over muscle; mean_95 is a bootstrap over patients; ends: cine hearts whose "
+    "stacks are longer than the ventricle, in cine's contrast and lit as LGE, also of folds left out."
 )
 #: A scar-free patient with less scar than this, percent of LV, is no false alarm.
 FALSE_ALARM_PERCENT_LV = 1.0
@@ -52,6 +54,23 @@ def predict_all_folds(
             if not path.is_file():
                 store.save(store.predict_case(case, model, finder), path)
     return [store.load(output / f"{case.name}.npz") for case in cases]
+
+
+def look_beyond_all_folds(
+    workshop: Workshop, output: Path, *, on_step: Callable[[str], None] = lambda text: None
+) -> list[dict]:
+    """Rows of `ends.evaluate_ends` with their `fold`: cine patients by the models that left their fold out; what is in `output` is kept."""
+    folds, rows = sorted({case.fold for case in list_cases(workshop.data)}), []
+    for fold in folds:
+        path = Path(output) / f"fold-{fold}.json"
+        if not path.is_file():
+            model, finder = workshop.without_fold(fold, folds)
+            found = evaluate_ends(workshop.cine, model=str(model), finder=str(finder), folds=[fold])
+            with replacing(path) as part:
+                part.write_text(json.dumps(found), encoding="utf-8")
+            on_step(f"Cine hearts of fold {fold} are segmented beyond apex and base")
+        rows += [{"fold": fold} | row for row in json.loads(path.read_text(encoding="utf-8"))]
+    return rows
 
 
 def judge(predictions: list[Prediction]) -> tuple[list[dict], list[dict], dict]:
@@ -192,10 +211,10 @@ def summarise_slices(rows: list[dict]) -> dict:
     }
 
 
-def write_results(output: Path, cases: list[dict], slices: list[dict], chosen: dict) -> dict:
-    """`cases.csv`, `slices.csv`, `summary.json` in `output`; returns the summary."""
-    summary = summarise_patients(cases) | {"slices": summarise_slices(slices)} | chosen
-    for name, rows in (("cases.csv", cases), ("slices.csv", slices)):
+def write_results(output: Path, cases: list[dict], slices: list[dict], ends: list[dict], chosen: dict) -> dict:
+    """`cases.csv`, `slices.csv`, `ends.csv`, `summary.json` in `output`; returns the summary."""
+    summary = summarise_patients(cases) | {"slices": summarise_slices(slices), "ends": summarise_ends(ends)} | chosen
+    for name, rows in (("cases.csv", cases), ("slices.csv", slices), ("ends.csv", ends)):
         write_csv(Path(output) / name, [_rounded(row) for row in rows])
     with replacing(Path(output) / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -210,7 +229,11 @@ def finish_card(folder: Path, summary: dict, *, remarks: str) -> None:
     """Put what cross-validation chose and found on the card of a model of all patients."""
     card = read_card(folder)
     groups = {name: summary[name] for name in ("all", "pathological", "normal") if name in summary}
-    figures = {"five-fold cross-validation": groups | {"slices": summary["slices"]}, "how": HOW, "remarks": remarks}
+    figures = {
+        "five-fold cross-validation": groups | {name: summary[name] for name in ("slices", "ends")},
+        "how": HOW,
+        "remarks": remarks,
+    }
     card = replace(card, figures=figures, **{name: summary[name] for name in ("decision", "interval", "doubt")})
     with replacing(Path(folder) / CARD_NAME) as part:
         part.write_text(card.to_json(), encoding="utf-8")

@@ -35,7 +35,7 @@ class ModelCard:
     files: dict[str, str]  # name -> SHA-256
     preset: str = ""
     runtime: str = ""  # what runs network.onnx on a processor; empty: ONNX Runtime
-    decision: dict = field(default_factory=dict)  # scar_threshold, test_time_flips, smallest regions
+    decision: dict = field(default_factory=dict)  # scar_threshold or scar_log_odds, test_time_flips, smallest regions
     interval: dict = field(default_factory=dict)  # calibration of the interval of percent LV
     doubt: dict = field(default_factory=dict)  # calibration of the doubt in a slice's scar
     training: dict = field(default_factory=dict)

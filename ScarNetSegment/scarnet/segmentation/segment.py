@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy import special
 
 from scarnet.conventions import CancelCallback, Label, ProgressCallback, scar_mask
 from scarnet.errors import InputError
@@ -28,6 +29,8 @@ WIDER, ATTEMPTS = 1.25, 5
 HEART_MM = 80.0
 #: Share of a pixel's muscle that must be scar for it to count when it is asked whether there is an infarct: likelier than not.
 PRESENT = 0.5
+#: Between which `expected_threshold` stays: beyond, a network that is sure of nothing would draw specks or flood.
+EXPECTED_THRESHOLDS = (0.2, 0.8)
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 #: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.24 in 81 patients that
@@ -112,6 +115,7 @@ def segment(
             "mirrored": best.mirror,
             "shading_removed_log_gain_per_mm": [round(float(s), 5) for s in gain],
             **{key: value for key, value in network.card.decision.items() if key != "test_time_flips"},
+            **_threshold_used(series, network, labels, probabilities),
         },
         warnings=(*_warnings(series, grid, labels, gain), *_taken_back(series, network, labels, probabilities)),
     )
@@ -164,7 +168,8 @@ def _without_gain(series: LgeSeries, labels: np.ndarray, slope: np.ndarray) -> L
 def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict) -> np.ndarray:
     """Probabilities `[class, slice, row, column]` to cleaned labels, by the `decision` of a model's card.
 
-    Whether there is an infarct at all is asked of what is likelier scar than not; how far it reaches, of `scar_threshold`.
+    Whether there is an infarct at all is asked of what is likelier scar than not; how far it reaches, of `scar_threshold`, or of the
+    threshold at which as much is drawn as the network expects, its log odds moved by `scar_log_odds` (`expected_threshold`).
     """
 
     labels = np.zeros(probabilities.shape[1:], np.uint8)
@@ -184,11 +189,32 @@ def labels_of(probabilities: np.ndarray, geometry: StackGeometry, decision: dict
             minimum_mvo_ml=decision.get("minimum_mvo_ml", 0.0),
         )
 
-    threshold = decision.get("scar_threshold", PRESENT)
     labels[box] = likely = at(PRESENT, decision.get("minimum_scar_percent_lv", 0.0))
+    threshold = decision.get("scar_threshold", PRESENT)
+    if "scar_log_odds" in decision:
+        threshold = expected_threshold(inside, likely, geometry, decision["scar_log_odds"])
     if threshold != PRESENT and scar_mask(likely).any():
         labels[box] = at(threshold, 0.0)
     return labels
+
+
+def expected_threshold(
+    probabilities: np.ndarray, labels: np.ndarray, geometry: StackGeometry, log_odds: float
+) -> float:
+    """The share of a pixel's muscle that must be scar for as much scar to be drawn in the muscle of `labels` as is expected there.
+
+    Expected is the sum of probabilities, their log odds moved by `log_odds`. Where the network hesitates, one threshold for all patients
+    draws too little of a faint infarct and too much of a blurred one. Within EXPECTED_THRESHOLDS.
+    """
+    muscle = labels >= Label.MYOCARDIUM
+    if not muscle.any():
+        return PRESENT
+    share = probabilities[Label.SCAR :].sum(axis=0)[muscle] / probabilities[Label.MYOCARDIUM :].sum(axis=0)[muscle]
+    volumes = np.broadcast_to(np.nan_to_num(geometry.voxel_volumes_ml)[:, None, None], muscle.shape)[muscle]
+    expected = (special.expit(special.logit(share.astype(float)) + log_odds) * volumes).sum()
+    order = np.argsort(share)[::-1]
+    reached = np.searchsorted(np.cumsum(volumes[order]), expected)
+    return float(np.clip(share[order[min(reached, len(order) - 1)]], *EXPECTED_THRESHOLDS))
 
 
 def _better_grid(series: LgeSeries, labels: np.ndarray, grid: CropGrid, *, may_move: bool) -> CropGrid | None:
@@ -211,7 +237,9 @@ def _taken_back(series: LgeSeries, network: LoadedNetwork, labels: np.ndarray, p
     decision = network.card.decision
     if (labels >= Label.SCAR).any() or not decision.get("minimum_scar_percent_lv"):
         return []
-    likely = decision | {"minimum_scar_percent_lv": 0.0, "scar_threshold": PRESENT}
+    likely = {
+        k: v for k, v in decision.items() if k not in ("minimum_scar_percent_lv", "scar_threshold", "scar_log_odds")
+    }
     found = _percent_lv(series, labels_of(probabilities, series.geometry, likely))
     if not found:
         return []
@@ -219,6 +247,14 @@ def _taken_back(series: LgeSeries, network: LoadedNetwork, labels: np.ndarray, p
         f"Possible scar of {found:.1f} % of the LV was left out: below {decision['minimum_scar_percent_lv']:g} % it is more "
         "often an artefact than an infarct. Look for it on the images."
     ]
+
+
+def _threshold_used(series: LgeSeries, network: LoadedNetwork, labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """The threshold that followed from what this patient's network expects, where scar was drawn by it."""
+    log_odds = network.card.decision.get("scar_log_odds")
+    if log_odds is None or not scar_mask(labels).any():
+        return {}
+    return {"scar_threshold_used": round(expected_threshold(probabilities, labels, series.geometry, log_odds), 4)}
 
 
 def _reaches_border(labels: np.ndarray, grid: CropGrid, border_mm: float) -> bool:

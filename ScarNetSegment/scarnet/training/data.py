@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -124,19 +125,37 @@ def _prepared(name: str, image, labels, spacing_mm: tuple[float, float], pixel_m
 CINE_PIXEL_MM = 1.5
 
 
-@lru_cache(maxsize=2)
-def prepare_cine(folder: Path, pixel_mm: float) -> list[PreparedCase]:
-    """Cine anatomy (`*.npz` with `image` and `labels`: 0 background, 1 RV, 2 myocardium, 3 cavity) as further hearts.
+#: Labels of cine anatomy (background, RV, myocardium, cavity) as ours.
+_CINE_LABELS = np.array([Label.BACKGROUND, Label.BACKGROUND, Label.MYOCARDIUM, Label.BLOOD_POOL], np.uint8)
 
-    Of use where contrast matters little, as for finding the LV. Scale is nominal: augmentation covers the error.
-    """
+
+def list_cine(folder: Path, folds: list[int] | None = None) -> list[Path]:
+    """Cine volumes `patientNNN_*.npz` of the patients of `folds`: the number in a patient's name, modulo five; a volume without a number
+    is of every fold. Raises InputError."""
     files = sorted(Path(folder).glob("*.npz"))
     if not files:
         raise InputError(f"No cine volumes (*.npz) in {folder}.")
-    to_ours = np.array([Label.BACKGROUND, Label.BACKGROUND, Label.MYOCARDIUM, Label.BLOOD_POOL], np.uint8)
-    cases = []
-    for file in files:
-        with np.load(file) as stored:
-            image, labels = stored["image"].astype(np.float32), to_ours[stored["labels"]]
-        cases.append(_prepared(file.stem, image, labels, (CINE_PIXEL_MM, CINE_PIXEL_MM), pixel_mm))
-    return cases
+    number = {file: re.sub(r"\D", "", file.stem.split("_")[0]) for file in files}
+    of_folds = [f for f in files if folds is None or not number[f] or int(number[f]) % DEFAULT_FOLD_COUNT in folds]
+    if not of_folds:
+        raise InputError(f"No cine volume in {folder} belongs to folds {folds}.")
+    return of_folds
+
+
+def read_cine(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Image float32 and our labels uint8, `[slice, row, column]`, of a volume with 0 background, 1 RV, 2 myocardium, 3 cavity."""
+    with np.load(file) as stored:
+        return stored["image"].astype(np.float32), _CINE_LABELS[stored["labels"]]
+
+
+def prepare_cine(folder: Path, pixel_mm: float, folds: list[int] | None = None) -> list[PreparedCase]:
+    """Cine anatomy (`*.npz`, see `read_cine`) of the patients of `folds` as further hearts.
+
+    Of use where contrast matters little, as for finding the LV. Scale is nominal: augmentation covers the error.
+    """
+    return [_prepared_cine(file, pixel_mm) for file in list_cine(folder, folds)]
+
+
+@lru_cache(maxsize=512)
+def _prepared_cine(file: Path, pixel_mm: float) -> PreparedCase:
+    return _prepared(file.stem, *read_cine(file), (CINE_PIXEL_MM, CINE_PIXEL_MM), pixel_mm)

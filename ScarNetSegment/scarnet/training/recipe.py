@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scarnet.network.registry import CARD_NAME
 from scarnet.training.augment import Strength
+from scarnet.training.beyond import BEYOND_SHARE
 from scarnet.training.loop import RunParameters
 
 _ON_CINE = RunParameters(epochs=16, batch_size=16, learning_rate=1.5e-3, seed=1, precision="bf16-mixed")
@@ -14,11 +15,13 @@ _FINER = {"pixel_mm": 0.9, "input_size": 96}
 
 @dataclass(frozen=True)
 class Meeting:
-    """One run over the patients. `changes`, `graft_share` and `noise` are those of `train_scarnet`."""
+    """One run over the patients, by arguments of `train_scarnet`."""
 
     run: RunParameters
     graft_share: float
     noise: float = Strength.noise
+    varied: bool = False
+    beyond_share: float = 0.0
     changes: dict = field(default_factory=dict)
 
 
@@ -28,7 +31,8 @@ class Recipe:
 
     The start has seen no LGE patient, so that all folds of a cross-validation share it. The segmenter meets its patients at the start's
     pixels first, with many carried infarcts: half the time of an epoch teaches what scar is as well. Then, with fewer, at the finer
-    pixels that it is used at, where contours are settled; last with more noise, which fine pixels average less of.
+    pixels that it is used at, where contours are settled; with more noise, which fine pixels average less of; with more variety in shape
+    and light; last with slices beyond apex and base, which patients' stacks seldom show.
     """
 
     preset: str = "small"
@@ -41,6 +45,21 @@ class Recipe:
                 replace(_ON_PATIENTS, epochs=14, learning_rate=0.015, seed=5),
                 graft_share=0.2,
                 noise=0.5,
+                changes=_FINER,
+            ),
+            "varied": Meeting(
+                replace(_ON_PATIENTS, epochs=16, learning_rate=0.015, seed=6),
+                graft_share=0.25,
+                noise=0.5,
+                varied=True,
+                changes=_FINER,
+            ),
+            "beyond": Meeting(
+                replace(_ON_PATIENTS, epochs=8, learning_rate=0.012, seed=7),
+                graft_share=0.25,
+                noise=0.5,
+                varied=True,
+                beyond_share=BEYOND_SHARE,
                 changes=_FINER,
             ),
         }
@@ -86,6 +105,8 @@ class Workshop:
                 turn_degrees=self.recipe.turn_degrees,
                 graft_share=meeting.graft_share,
                 noise=meeting.noise,
+                varied=meeting.varied,
+                beyond_share=meeting.beyond_share,
                 changes=meeting.changes,
                 run_parameters=meeting.run,
                 **(card if name == last else {}),

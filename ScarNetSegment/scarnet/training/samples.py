@@ -8,6 +8,16 @@ from scarnet.conventions import Label, scar_mask
 from scarnet.segmentation.crop import normalise, with_neighbours
 from scarnet.training.apex import CLOSED_SHARE, apical_slices, with_closed_cavity
 from scarnet.training.augment import OUTSIDE, Strength, other_intensities, placed
+from scarnet.training.beyond import (
+    FROM_CINE,
+    PAST_APEX,
+    UNLIT_SHARE,
+    apex_and_base,
+    past_apex,
+    past_base,
+    slices_beyond,
+    with_gamma,
+)
 from scarnet.training.data import PreparedCase
 from scarnet.training.grafts import Graft, graft_of, with_graft
 from scarnet.training.synthetic import (
@@ -64,7 +74,8 @@ class LgeSlices(Batched):
 
     `cine`: further hearts without enhancement, met with LGE's contrast and often with a drawn infarct; they may be all
     there is. `synthetic`: draw infarcts into patients too, make real ones fainter (see `synthetic`), carry them from patient to
-    patient (`graft_share`, see `grafts`) and close cavities near the apex (see `apex`).
+    patient (`graft_share`, see `grafts`), close cavities near the apex (see `apex`). `beyond_share`: of samples that lie beyond the
+    ventricle (see `beyond`).
     """
 
     def __init__(
@@ -79,11 +90,12 @@ class LgeSlices(Batched):
         cine: list[PreparedCase] = (),
         synthetic: bool = False,
         graft_share: float = GRAFT_SHARE,
+        beyond_share: float = 0.0,
         strength: Strength | None = None,
     ):
         self.side, self.in_slices, self.pixel_mm = side, in_slices, pixel_mm
         self.num_classes, self.seed = num_classes, seed
-        self.synthetic, self.graft_share = synthetic, graft_share
+        self.synthetic, self.graft_share, self.beyond_share = synthetic, graft_share, beyond_share
         self.strength = strength or Strength()
         hearts = [*cases, *cine]
         windows = [
@@ -100,12 +112,17 @@ class LgeSlices(Batched):
         self.grafts = self._grafts() if synthetic else []
         self.apical = {(c, k) for c, labels in enumerate(self.labels) for k in apical_slices(labels) if synthetic}
         self.cine_slices = [(c, k) for c in range(len(cases), len(hearts)) for k in range(len(hearts[c].image))]
+        self.cine_beyond = [(c, k) for c in range(len(cases), len(hearts)) for k in slices_beyond(self.labels[c])]
+        ends = [apex_and_base(labels) for labels in self.labels[: len(cases)]]
+        self.ends = [(c, *pair) for c, pair in enumerate(ends) if pair is not None]
 
     def target(self, shares: torch.Tensor) -> torch.Tensor:
         return shares[:, : self.num_classes]
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Window, labels, shift: everything but how it is turned and lit."""
+        if self.beyond_share and rng.random() < self.beyond_share and (self.cine_beyond or self.ends):
+            return self._placed(*self._beyond(rng), rng)
         chance = rng.random()
         pool = self.scar_slices if self.scar_slices and chance < SCAR_SHARE else self.patient_slices
         if not self.patient_slices or (self.cine_slices and chance > 1 - CINE_SHARE):
@@ -116,6 +133,12 @@ class LgeSlices(Batched):
             beside = [self.labels[case][n] for n in self._beside(case, k)]
             beside[self.in_slices // 2] = target
             planes, target = with_closed_cavity(planes, beside, rng)
+        return self._placed(planes, target, rng)
+
+    def _placed(
+        self, planes: np.ndarray, target: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Base first or apex first, and off the middle."""
         if self.in_slices > 1:
             if rng.random() < 0.5:  # base first or apex first
                 planes = planes[::-1]
@@ -132,13 +155,31 @@ class LgeSlices(Batched):
             distance * np.array([np.sin(angle), np.cos(angle)]),
         )
 
+    def _beyond(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A slice beyond the ventricle amid its neighbours, and its labels."""
+        if self.cine_beyond and (not self.ends or rng.random() < FROM_CINE):
+            case, k = self.cine_beyond[rng.integers(len(self.cine_beyond))]
+            planes = self.planes[case][k]
+            if rng.random() > UNLIT_SHARE:
+                beside = [self.labels[case][n] for n in self._beside(case, k)]
+                planes = with_other_contrast(planes, beside, rng)
+            return with_gamma(planes, rng), self.labels[case][k]
+        case, apex, base = self.ends[rng.integers(len(self.ends))]
+        k, change = (apex, past_apex) if rng.random() < PAST_APEX else (base, past_base)
+        half = self.in_slices // 2
+        last = self.planes[case][k][half]
+        plane, target = change(last, self.labels[case][k], rng)
+        return np.stack([*[last] * half, *[plane] * (half + 1)]), target  # farther in and out lies more of the same
+
     def _with_other_scar(self, case: int, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         plane, labels, is_cine = self.planes[case][k], self.labels[case], self.is_cine[case]
         if not (self.synthetic or is_cine):
             return plane, labels[k]
         part, near, walls = self._near(case, k)
         box = self.boxes[case]  # all changes happen near the ventricle
-        if is_cine:
+        if is_cine and self.beyond_share and rng.random() < UNLIT_SHARE:
+            part = with_gamma(part, rng)
+        elif is_cine:
             part = with_other_contrast(part, near, rng)
         elif rng.random() < FAINTER_SHARE:
             part = with_fainter_scar(part, near, rng)

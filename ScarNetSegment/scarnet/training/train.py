@@ -19,6 +19,7 @@ from scarnet.network.build import export_onnx, load_weights, rounded, save_weigh
 from scarnet.network.config import FinderConfig, ScarNetConfig, preset
 from scarnet.network.registry import CARD_NAME, ONNX_NAME, WEIGHTS_NAME, ModelCard, find_model, verify
 from scarnet.training.augment import Strength
+from scarnet.training.beyond import BEYOND_SHARE
 from scarnet.training.data import list_cases, prepare, prepare_cine
 from scarnet.training.loop import RunParameters, run
 from scarnet.training.losses import LOSSES
@@ -27,6 +28,23 @@ from scarnet.training.samples import GRAFT_SHARE, LgeSlices, WholeSlices
 
 #: How far a control point of the bent crop is moved and how far slices are blurred, mm (standard deviations).
 BEND_MM, BLUR_MM = 2.25, (0.6, 1.65)
+#: Of samples that differ more: how far they are bent, mm, and what else of `Strength` is other.
+VARIED_BEND_MM = 3.0
+VARIED = {
+    "any_turn_share": 0.15,
+    "log_scale": (-0.2, 0.25),
+    "log_stretch": 0.15,
+    "bend_share": 0.5,
+    "blur_share": 0.15,
+    "coarse_share": 0.15,
+    "noise_share": 0.35,
+    "field_share": 0.4,
+    "field": 1.6,
+    "gamma_share": 0.5,
+    "log_gamma": 0.5,
+    "blood_share": 0.3,
+    "blood": 0.6,
+}
 #: The largest pixel of a scanner, where noise is drawn, and of slices that are acquired coarsely, mm.
 MEASURED_MM, COARSE_MM = 1.9, 3.0
 CLASS_NAMES = ("background", "blood pool", "myocardium", "scar", "microvascular obstruction")
@@ -52,10 +70,12 @@ def train_scarnet(
     cine: Path | None = None,
     synthetic: bool = False,
     graft_share: float = GRAFT_SHARE,
+    beyond_share: float = BEYOND_SHARE,
     patients: list[str] | None = None,
     changes: dict | None = None,
     turn_degrees: float | None = None,
     noise: float = Strength.noise,
+    varied: bool = False,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -66,10 +86,11 @@ def train_scarnet(
     Without `data` it is trained on cine hearts alone, lit as LGE and with drawn infarcts: a start for patients.
     `encoder`: name of an added encoder (MedSAM) to start from; `start`: a model of the same configuration, but for
     its pixel and input size, to go on from.
-    `cine`, `synthetic`, `graft_share`: further hearts, drawn and carried infarcts, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
+    `cine`, `synthetic`, `graft_share`, `beyond_share`: further hearts (of the same folds), drawn and carried infarcts, slices beyond the
+    ventricle, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
     but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of
-    the crop. The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
+    the crop. `varied`: samples differ more in shape and light (`VARIED`). The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
@@ -98,10 +119,11 @@ def train_scarnet(
         pixel_mm=config.pixel_mm,
         num_classes=config.num_classes,
         seed=run_parameters.seed,
-        cine=[] if cine is None else prepare_cine(cine, config.pixel_mm),
+        cine=[] if cine is None else prepare_cine(cine, config.pixel_mm, folds),
         synthetic=synthetic,
         graft_share=graft_share,
-        strength=strength_at(config.pixel_mm, turn_degrees, noise),
+        beyond_share=beyond_share if synthetic else 0.0,
+        strength=strength_at(config.pixel_mm, turn_degrees, noise, varied=varied),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
     module.network.load_state_dict(state)
@@ -131,6 +153,8 @@ def train_scarnet(
             "graft_share": graft_share if synthetic else 0.0,
             "turn_degrees": turn_degrees,
             "noise": noise,
+            "varied": varied,
+            "beyond_share": beyond_share if synthetic else 0.0,
         },
         files={},
         licence=licence,
@@ -166,7 +190,7 @@ def train_finder(
     _settle(run_parameters.seed)
     hearts = [prepare(case, config.pixel_mm) for case in cases]
     if cine is not None:
-        hearts = hearts * LGE_REPEATS + prepare_cine(cine, config.pixel_mm)
+        hearts = hearts * LGE_REPEATS + prepare_cine(cine, config.pixel_mm, folds)
     samples = WholeSlices(hearts, pixel_mm=config.pixel_mm, seed=run_parameters.seed, synthetic=not cases)
     module = FinderTraining(config, learning_rate=run_parameters.learning_rate, total_steps=run_parameters.total_steps)
     before = None if start is None else _go_on_from(module.network, start, kind="finder")
@@ -207,15 +231,18 @@ def write_model(
     return output
 
 
-def strength_at(pixel_mm: float, turn_degrees: float | None, noise: float = Strength.noise) -> Strength:
+def strength_at(
+    pixel_mm: float, turn_degrees: float | None, noise: float = Strength.noise, *, varied: bool = False
+) -> Strength:
     """How far samples of this pixel are changed: what a scanner does is the same in mm, however finely its images are resampled."""
     return Strength(
         turn_degrees=turn_degrees,
-        bend_pixels=BEND_MM / pixel_mm,
+        bend_pixels=(VARIED_BEND_MM if varied else BEND_MM) / pixel_mm,
         blur_pixels=(BLUR_MM[0] / pixel_mm, BLUR_MM[1] / pixel_mm),
         coarse_pixels=max(COARSE_MM / pixel_mm, 1.0),
         noise=noise,
         grain_pixels=max(MEASURED_MM / pixel_mm, 1.0),
+        **(VARIED if varied else {}),
     )
 
 
