@@ -3,9 +3,10 @@
 As much scar is drawn as the network expects (`segment.expected_threshold`), its log odds moved until percent of LV has no bias: trained with
 carried infarcts, the network expects a point too much. On 81 patients that version 7's recipe had not seen, that instead of one threshold without bias
 for all patients: scar's Dice in pathological patients +0.004, mean error 3.1 points instead of 3.2. Thresholds that are best in Dice
-follow chance: each fold's own choice gave version 5 a mean error of 4.3 points, one half for all 3.6. The smallest infarct and the smallest MVO are what
-version 4 chose in each of five folds without that fold's patients, the infarct asked of what is likelier scar than not; chosen anew
-for later versions they followed one patient.
+follow chance: each fold's own choice gave version 5 a mean error of 4.3 points, one half for all 3.6. The smallest infarct is what
+version 4 chose in each of five folds without that fold's patients, asked of what is likelier scar than not; chosen anew for later versions it
+followed one patient. So did the smallest MVO: on the patients of version 7, 0.5, 0.75 and 1 mL give MVO a Dice of 0.716, 0.718 and 0.711, each
+fold's own choice 0.705; the middle is taken.
 """
 
 import numpy as np

@@ -209,9 +209,10 @@ def expected_threshold(
     muscle = labels >= Label.MYOCARDIUM
     if not muscle.any():
         return PRESENT
-    share = probabilities[Label.SCAR :].sum(axis=0)[muscle] / probabilities[Label.MYOCARDIUM :].sum(axis=0)[muscle]
+    scar, all_muscle = (probabilities[first:].sum(axis=0)[muscle] for first in (Label.SCAR, Label.MYOCARDIUM))
+    share = scar / np.maximum(all_muscle, 1e-6)  # a filled hole may hold none
     volumes = np.broadcast_to(np.nan_to_num(geometry.voxel_volumes_ml)[:, None, None], muscle.shape)[muscle]
-    expected = (special.expit(special.logit(share.astype(float)) + log_odds) * volumes).sum()
+    expected = (special.expit(special.logit(np.minimum(share.astype(float), 1.0)) + log_odds) * volumes).sum()
     order = np.argsort(share)[::-1]
     reached = np.searchsorted(np.cumsum(volumes[order]), expected)
     return float(np.clip(share[order[min(reached, len(order) - 1)]], *EXPECTED_THRESHOLDS))
