@@ -461,7 +461,7 @@ def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data,
     model, finder = workshop.without_fold(0, [0, 1])
     final = workshop.segmenter(None, tmp_path / "final" / "it", name="it", version="7")
     made = {folder.name for folder in (tmp_path / "models").iterdir()}
-    earlier = ("varied", "noisier", "finer", "coarse")
+    earlier = ("beyond", "varied", "noisier", "finer", "coarse")
     assert made == {
         *("start", "without-fold-0", "finder-start", "finder-without-fold-0"),
         *(f"{meeting}-{name}" for meeting in earlier for name in ("without-fold-0", "it")),
@@ -479,9 +479,10 @@ def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data,
             assert runs[-1]["cases"] == made.training["cases"]  # no patient of the fold in any
         assert runs[-1]["started_from"]["name"] == "start"
         assert made.input["pixel_mm"] == runs[0]["changes"]["pixel_mm"] == 0.9 and made.input["side"] == 96
-        assert [run["beyond_share"] > 0 for run in runs] == [True, False, False, False, False]
-        assert [run["varied"] for run in runs] == [True, True, False, False, False]
-        assert [run["noise"] > 0.4 for run in runs] == [True, True, True, False, False]
+        assert [run["beyond_share"] > 0 for run in runs] == [True, True, False, False, False, False]
+        assert [run["varied"] for run in runs] == [True, True, True, False, False, False]
+        assert [run["noise"] > 0.4 for run in runs] == [True, True, True, True, False, False]
+        assert [run["mean_with_start"] for run in runs] == [True, False, False, False, False, False]
         assert min(run["graft_share"] for run in runs[:-1]) < runs[-1]["graft_share"]
         assert made.licence == "L" and made.citation == "C"
     assert read_card(tmp_path / "models" / "start").training["cases"] == []
@@ -489,6 +490,24 @@ def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data,
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert workshop.without_fold(0, [0, 1]) == (model, finder)
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_the_mean_with_the_start_lies_half_way(data, tmp_path, trained):
+    from safetensors.torch import load_file
+
+    def weights(folder):
+        return load_file(folder / "weights.safetensors")
+
+    common = dict(name="m", preset_name="tiny", folds=[1], run_parameters=parameters(), progress=False, start=trained)
+    there = train_scarnet(data, tmp_path / "there", **common)
+    half = train_scarnet(data, tmp_path / "half", mean_with_start=True, **common)
+    start, end, middle = weights(trained), weights(there), weights(half)
+    names = [name for name, value in end.items() if value.ndim == 1 and not torch.equal(value, start[name])]
+    assert names  # small tensors are stored as they are
+    for name in names:
+        assert torch.allclose(middle[name].float(), (start[name].float() + end[name].float()) / 2, atol=2e-3), name
+    with pytest.raises(UsageError, match="go on from"):
+        train_scarnet(data, tmp_path / "none", mean_with_start=True, **(common | {"start": None}))
 
 
 @pytest.mark.parametrize("pixel_mm", [0, -1.0, "1.0", float("nan")])

@@ -22,6 +22,7 @@ class Meeting:
     noise: float = Strength.noise
     varied: bool = False
     beyond_share: float = 0.0
+    mean_with_start: bool = False
     changes: dict = field(default_factory=dict)
 
 
@@ -32,7 +33,7 @@ class Recipe:
     The start has seen no LGE patient, so that all folds of a cross-validation share it. The segmenter meets its patients at the start's
     pixels first, with many carried infarcts: half the time of an epoch teaches what scar is as well. Then, with fewer, at the finer
     pixels that it is used at, where contours are settled; with more noise, which fine pixels average less of; with more variety in shape
-    and light; last with slices beyond apex and base, which patients' stacks seldom show.
+    and light; with slices beyond apex and base, which patients' stacks seldom show. Last the same again, and the mean of before and after.
     """
 
     preset: str = "small"
@@ -60,6 +61,15 @@ class Recipe:
                 noise=0.5,
                 varied=True,
                 beyond_share=BEYOND_SHARE,
+                changes=_FINER,
+            ),
+            "settled": Meeting(
+                replace(_ON_PATIENTS, epochs=5, learning_rate=0.012, seed=8),
+                graft_share=0.25,
+                noise=0.5,
+                varied=True,
+                beyond_share=0.07,
+                mean_with_start=True,
                 changes=_FINER,
             ),
         }
@@ -107,6 +117,7 @@ class Workshop:
                 noise=meeting.noise,
                 varied=meeting.varied,
                 beyond_share=meeting.beyond_share,
+                mean_with_start=meeting.mean_with_start,
                 changes=meeting.changes,
                 run_parameters=meeting.run,
                 **(card if name == last else {}),

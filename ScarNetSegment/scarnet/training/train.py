@@ -76,6 +76,7 @@ def train_scarnet(
     turn_degrees: float | None = None,
     noise: float = Strength.noise,
     varied: bool = False,
+    mean_with_start: bool = False,
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
@@ -90,7 +91,8 @@ def train_scarnet(
     ventricle, see LgeSlices. `patients`: of those, only these; `changes`: fields of the
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
     but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of
-    the crop. `varied`: samples differ more in shape and light (`VARIED`). The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
+    the crop. `varied`: samples differ more in shape and light (`VARIED`). `mean_with_start`: the weights
+    that are written are the mean of `start`'s and those that training ended with. The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
@@ -111,7 +113,10 @@ def train_scarnet(
     )
     if encoder is not None:
         _start_from(module.network.encoder_branch.encoder, encoder)
+    if mean_with_start and start is None:
+        raise UsageError("A mean with the start needs a model to go on from.")
     before = None if start is None else _go_on_from(module.network, start)
+    first = {name: value.clone() for name, value in module.network.state_dict().items()} if mean_with_start else {}
     samples = LgeSlices(
         [prepare(case, config.pixel_mm) for case in cases],
         side=config.input_size,
@@ -126,7 +131,7 @@ def train_scarnet(
         strength=strength_at(config.pixel_mm, turn_degrees, noise, varied=varied),
     )
     state = run(module, samples, Path(output) / "run", run_parameters, progress=progress)
-    module.network.load_state_dict(state)
+    module.network.load_state_dict(_mean_of(first, state) if mean_with_start else state)
     card = ModelCard(
         name=name,
         version=version,
@@ -154,6 +159,7 @@ def train_scarnet(
             "turn_degrees": turn_degrees,
             "noise": noise,
             "varied": varied,
+            "mean_with_start": mean_with_start,
             "beyond_share": beyond_share if synthetic else 0.0,
         },
         files={},
@@ -300,6 +306,11 @@ def _go_on_from(network: torch.nn.Module, start: str | Path, *, kind: str = "sca
     card = verify(folder)
     load_weights(network, folder / WEIGHTS_NAME)
     return {"name": card.name, "version": card.version, "sha256": card.sha256, "training": card.training}
+
+
+def _mean_of(first: dict, last: dict) -> dict:
+    """Of two states, counters as in the last: on a way between them a network is as good, and less bound to either run's samples."""
+    return {name: (first[name] + v) / 2 if v.is_floating_point() else v for name, v in last.items()}
 
 
 def _facts(cases, folds, run_parameters: RunParameters, started: float, steps: int) -> dict:
