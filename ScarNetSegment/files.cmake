@@ -174,6 +174,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/segmentation/result.py
   scarnet/segmentation/segment.py
   scarnet/segmentation/shading.py
+  scarnet/segmentation/tilt.py
   scarnet/segmentation/viewer.py
   scarnet/segmentation/views.py
   scarnet/segments.py

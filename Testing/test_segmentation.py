@@ -17,9 +17,12 @@ from scarnet.segmentation.cleaning import clean, decide, is_shaped_like_a_ventri
 from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, with_neighbours
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
+from scarnet.segmentation.tilt import TiltedGrid
 from scarnet.segmentation.viewer import crop_grid, look, predict
 from scarnet.segmentation.views import (
     SIZES,
+    TILT_NATS,
+    TILTS_DEG,
     TOLD_ODDS,
     UPRIGHT_NATS,
     View,
@@ -27,6 +30,8 @@ from scarnet.segmentation.views import (
     average,
     likely_views,
     sizes_of,
+    tilt_weights,
+    tilts_of,
 )
 from scarnet.series import LgeSeries, StackGeometry
 
@@ -95,6 +100,44 @@ def test_a_linear_ramp_survives_the_crop_and_the_way_back(pixel_mm, size, view, 
     k, r, c = [a.mean() for a in np.nonzero(deep)]
     point = np.round([k, r, c]).astype(int)
     assert back[tuple(point)] == pytest.approx(series.image[tuple(point)], abs=0.06)
+
+
+@pytest.mark.parametrize("tilt_deg", (0.0, 20.0, -40.0, 90.0))
+@pytest.mark.parametrize("view", (ORIENTATIONS[0], ORIENTATIONS[3], ORIENTATIONS[6]))
+def test_a_tilted_square_shows_what_lies_at_its_pixels_and_puts_it_back(tilt_deg, view):
+    """A plane in mm, on pixels that are not square and stored in several ways: splines keep it to the last digit."""
+    geometry = StackGeometry((2, 90, 80), (1.3, 0.9), [1, 0, 0], [0, 0, -1], [[0, 0, 0], [0, 8.0, 0]])
+    image = np.zeros(geometry.shape, np.float32)
+    series = turned(LgeSeries(image, geometry), *view, carry=True)
+    g = series.geometry
+    gradient = np.array([0.7, 0.0, -0.4])
+    places = g.slice_origins_mm[0] + sum(
+        n[..., None] * mm * d
+        for n, mm, d in zip(
+            np.indices(g.shape[1:]), g.pixel_spacing_mm, (g.row_direction, g.column_direction), strict=True
+        )
+    )
+    image = np.broadcast_to((places @ gradient).astype(np.float32), g.shape)
+    center = g.index_to_lps(np.array([0.5, (g.shape[1] - 1) / 2, (g.shape[2] - 1) / 2]))
+    grid = TiltedGrid(g, center, 24, 0.8, tilt_deg)
+    crops, inside = grid.extract(image)
+    assert inside.all()
+    for row, column in ((0, 0), (3, 20), (23, 5)):
+        assert crops[1, row, column] == pytest.approx(grid.pixel_to_lps(1, row, column) @ gradient, abs=1e-3)
+    back, covered = grid.put_back(crops), grid.put_back(np.ones_like(crops))
+    whole = covered > 0.999
+    assert whole.sum() * np.prod(g.pixel_spacing_mm) > 0.65 * 2 * (24 * 0.8) ** 2  # all but its corners and border
+    deep = ndimage.binary_erosion(whole, np.ones((1, 5, 5)))  # at the border the last pixel is repeated
+    assert np.abs(back - image)[deep].max() < 0.06
+
+
+def test_a_tilted_square_of_coarse_pixels_averages_what_it_covers():
+    geometry = StackGeometry((1, 120, 120), (0.5, 0.5), [1, 0, 0], [0, 0, -1], [[0, 0, 0]])
+    noise = np.random.default_rng(0).normal(size=geometry.shape).astype(np.float32)
+    center = geometry.index_to_lps(np.array([0, 59.5, 59.5]))
+    spread = {mm: TiltedGrid(geometry, center, 16, mm, 20.0).extract(noise)[0].std() for mm in (0.5, 1.5)}
+    plain = CropGrid(geometry, center, 16, 1.5).extract(noise)[0].std()
+    assert spread[1.5] < 0.6 * spread[0.5] and spread[1.5] == pytest.approx(plain, rel=0.4)
 
 
 def test_crop_pixels_know_where_they_are(phantom):
@@ -561,6 +604,55 @@ def test_views_count_by_their_weight():
     assert mean == pytest.approx(0.75)
     assert sizes_of("patient", several=True) == SIZES and SIZES[0] == 1
     assert sizes_of("patient", several=False) == sizes_of("any", several=True) == (1.0,)
+    assert tilts_of("patient", thorough=True) == TILTS_DEG
+    assert tilts_of("patient", thorough=False) == tilts_of("any", thorough=True) == ()
+
+
+def test_the_surer_tilt_counts_more():
+    parts = [part[:, None] for part in _parts([0.1, 0.1 + TILT_NATS, 0.1])]  # one slice each
+    weights = tilt_weights(parts)
+    assert weights.sum() == pytest.approx(1) and weights[0] == pytest.approx(weights[2])
+    assert weights[0] / weights[1] == pytest.approx(np.e, rel=0.01)
+    assert tilt_weights(parts[:1]) == pytest.approx([1.0])
+
+
+def test_a_thorough_look_is_the_mean_of_all_tilts_and_names_each_slice_once(phantom, monkeypatch):
+    network = load_network(find_model(), device="cpu")
+    asked, told = [], []
+
+    def answer(network, crops, inside, *, flips, views, on_progress, is_cancelled):
+        asked.append(views)
+        probabilities = np.zeros((5, *crops.shape), np.float32)
+        probabilities[1] = 0.2 if len(asked) <= len(TILTS_DEG) else 0.4
+        probabilities[0] = 1 - probabilities[1]
+        for done in range(1, len(crops) + 1):
+            on_progress(done, len(crops), f"Slice {done} of {len(crops)}")
+        return probabilities, "views of the first"
+
+    monkeypatch.setitem(look.__globals__, "predict", answer)
+    geometry = phantom.series.geometry
+    center = geometry.index_to_lps((np.array(geometry.shape) - 1) / 2)
+    grid = replace(crop_grid(phantom.series, network, center), side=40)
+    probabilities, _ = look(
+        phantom.series, network, grid, flips=True, thorough=True, on_progress=lambda *event: told.append(event)
+    )
+    assert asked == [None] + ["views of the first"] * (2 * len(TILTS_DEG) - 1)
+    slices = len(phantom.series.image)
+    assert [done for done, _, _ in told] == list(range(1, slices + 1))
+    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+    middle = probabilities[1, 0, geometry.shape[1] // 2]
+    away_mm = np.abs(np.arange(len(middle)) - (len(middle) - 1) / 2) * geometry.pixel_spacing_mm[1]
+    edge = 2 * max(geometry.pixel_spacing_mm)
+    assert middle[away_mm < SIZES[1] * 20 * grid.pixel_mm - edge] == pytest.approx(0.3, abs=1e-4)
+    assert middle[away_mm > 20 * grid.pixel_mm + edge] == pytest.approx(0.0)
+
+
+def test_a_thorough_segmentation_says_so_and_is_nearly_the_quick_one(phantom):
+    quick, thorough = (segment(phantom.series, device="cpu", test_time_flips=flips) for flips in (None, True))
+    assert quick.parameters["view_tilts_deg"] == [0.0] and thorough.parameters["view_tilts_deg"] == list(TILTS_DEG)
+    assert quick.parameters["view_sizes"] == thorough.parameters["view_sizes"] == list(SIZES)
+    both = [myocardium_mask(one.labels) for one in (quick, thorough)]
+    assert dice(*both) > 0.95 and not np.array_equal(quick.probabilities, thorough.probabilities)
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)

@@ -91,6 +91,24 @@ def turned(case: Case, turns: int, mirror: bool) -> Case:
     return _on(series, image, geometry), np.ascontiguousarray(turn(labels, turns, mirror))
 
 
+def tilted(case: Case, degrees: float) -> Case:
+    """The field of view laid anew, turned about the middle of the ventricle, as operators avoid wrap-around; black beyond the image."""
+    series, labels = case
+    spacing = np.array(series.geometry.pixel_spacing_mm)
+    middle = np.argwhere(labels > 0)[:, 1:].mean(axis=0)
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    matrix = np.array([[cosine, sine], [-sine, cosine]]) * spacing / spacing[:, None]
+
+    def at(plane: np.ndarray, order: int) -> np.ndarray:
+        low = float(plane.min())
+        return ndimage.affine_transform(plane, matrix, middle - matrix @ middle, order=order, cval=low).clip(low)
+
+    image = np.stack([at(plane.astype(np.float32), 3) for plane in series.image])
+    shares = [np.stack([at((plane == label).astype(np.float32), 1) for plane in labels]) for label in list(Label)[1:]]
+    turned_labels = np.argmax([1 - sum(shares), *shares], axis=0).astype(labels.dtype)
+    return _on(series, image), turned_labels
+
+
 def with_values(case: Case, change: Callable[[np.ndarray], np.ndarray]) -> Case:
     series, labels = case
     return _on(series, change(series.image)), labels
@@ -149,6 +167,7 @@ CHANGES: dict[str, Callable[[Case], Case]] = {
     "blood darker by a half": lambda case: with_blood(case, -0.5),
     "blurred by 1.5 mm": lambda case: blurred(case, 1.5),
     "signed with an offset, as PSIR": lambda case: with_values(case, lambda image: 3 * image - 2000),
+    "tilted by 35 degrees": lambda case: tilted(case, 35.0),
     "turned and mirrored": lambda case: turned(case, 1, True),
     "slices in reverse": lambda case: reversed_slices(case),
 }

@@ -17,7 +17,7 @@ from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.result import ScarSegmentation
 from scarnet.segmentation.shading import gain_slope, is_steep, without_gain
 from scarnet.segmentation.viewer import crop_grid, look, orientation_of
-from scarnet.segmentation.views import View, sizes_of
+from scarnet.segmentation.views import View, sizes_of, tilts_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
@@ -54,8 +54,8 @@ def segment(
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
     `model`, `finder`: a name or folder. `runtime`: see `scarnet.network.load_network`. `lv_center_lps_mm`: `(3,)`, a point inside
-    the LV instead of searching for it. `test_time_flips`: average over several views of each slice (see `views`); None: as the
-    model's card says. `on_progress` is called after, `is_cancelled` asked before every slice. Raises InputError when no LV is
+    the LV instead of searching for it. `test_time_flips`: average over all views of each slice, tilted ones as well, slowly (see `views`), or look once;
+    None: as the model's card says, untilted. `on_progress` is called after, `is_cancelled` asked before every slice. Raises InputError when no LV is
     found, ModelError for a model that cannot be used, Cancelled, MemoryError when the device is too small.
     """
     report = on_progress or (lambda done, total, text: None)
@@ -69,12 +69,14 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
+    tilts = tilts_of(orientation_of(network), thorough=bool(test_time_flips))
     found = _settled(
         series,
         network,
         center,
         may_move=lv_center_lps_mm is None,
         flips=flips,
+        thorough=bool(tilts),
         on_progress=on_progress,
         is_cancelled=is_cancelled,
     )
@@ -110,6 +112,7 @@ def segment(
             "crop_pixel_mm": round(grid.pixel_mm, 4),
             "test_time_flips": bool(flips),
             "view_sizes": list(sizes_of(orientation_of(network), several=flips)),
+            "view_tilts_deg": list(tilts or (0.0,)),
             "orientations": len(views),
             "quarter_turns": best.turns,
             "mirrored": best.mirror,
@@ -128,10 +131,11 @@ def _settled(
     *,
     may_move: bool,
     flips: bool,
+    thorough: bool,
     on_progress: ProgressCallback | None,
     is_cancelled: CancelCallback | None,
 ) -> tuple[np.ndarray, np.ndarray, list[View], CropGrid, np.ndarray]:
-    """Looked at again until the crop fits what was found in it, and without shading where that is steep.
+    """Looked at again until the crop fits what was found in it, and without shading where that is steep; then thoroughly, if so.
 
     Probabilities, labels, views and crop of the last look, and the `shading.gain_slope` that was taken away for it.
     """
@@ -150,6 +154,18 @@ def _settled(
             report = _saying_again(on_progress, "Without shading")
         else:
             break
+    if thorough:
+        probabilities, _ = look(
+            seen,
+            network,
+            grid,
+            flips=flips,
+            thorough=True,
+            views=views,
+            on_progress=_saying_again(on_progress, "Tilted"),
+            is_cancelled=is_cancelled,
+        )
+        labels = labels_of(probabilities, series.geometry, network.card.decision)
     return probabilities, labels, views, grid, gain
 
 

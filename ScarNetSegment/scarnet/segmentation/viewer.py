@@ -1,4 +1,4 @@
-"""A network at the slices of a stack: upright, at several sizes, the mean of all put back on the input's own grid."""
+"""A network at the slices of a stack: upright, at several sizes and perhaps tilts, the mean of all put back on the input's own grid."""
 
 from dataclasses import replace
 
@@ -8,7 +8,17 @@ from scarnet.conventions import CancelCallback, ProgressCallback
 from scarnet.errors import Cancelled
 from scarnet.network import LoadedNetwork
 from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
-from scarnet.segmentation.views import LEAST_WEIGHT, View, all_orientations, average, likely_views, sizes_of
+from scarnet.segmentation.tilt import TiltedGrid
+from scarnet.segmentation.views import (
+    LEAST_WEIGHT,
+    View,
+    all_orientations,
+    average,
+    likely_views,
+    sizes_of,
+    tilt_weights,
+    tilts_of,
+)
 from scarnet.series import LgeSeries
 
 #: Slices that a processor is given at once.
@@ -31,25 +41,34 @@ def look(
     grid: CropGrid,
     *,
     flips: bool,
+    thorough: bool = False,
     views: list[View] | None = None,
     on_progress: ProgressCallback | None = None,
     is_cancelled: CancelCallback | None = None,
 ) -> tuple[np.ndarray, list[View]]:
-    """Probabilities `[class, slice, row, column]` on the input's grid, outside the crop all background; mean of all sizes with `flips`.
+    """Probabilities `[class, slice, row, column]` on the input's grid, outside the crop all background; mean of all sizes with `flips`,
+    and of all tilts if `thorough`.
 
     `views`: see `predict`.
     """
     sizes = sizes_of(orientation_of(network), several=flips)
+    tilts = tilts_of(orientation_of(network), thorough=thorough)
     total, weight = 0.0, 0.0
     for n, size in enumerate(sizes):
         at = replace(grid, pixel_mm=grid.pixel_mm * size)
-        crops, inside = at.extract(series.image)
-        report = None if on_progress is None else _part_of(on_progress, n, len(sizes))
-        crops, views = predict(
-            network, crops, inside, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
-        )
-        total = total + at.put_back(crops)
-        weight = weight + at.put_back(np.ones_like(crops[0]))
+        grids = [TiltedGrid(at.geometry, at.center_lps_mm, at.side, at.pixel_mm, tilt) for tilt in tilts] or [at]
+        said = []
+        for m, tilted in enumerate(grids):
+            crops, inside = tilted.extract(series.image)
+            part, parts = n * len(grids) + m, len(sizes) * len(grids)
+            report = None if on_progress is None else _part_of(on_progress, part, parts)
+            crops, views = predict(
+                network, crops, inside, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
+            )
+            said.append(crops)
+        for tilted, crops, share in zip(grids, said, tilt_weights(said).astype(np.float32), strict=True):
+            total = total + share * tilted.put_back(crops)
+            weight = weight + share * tilted.put_back(np.ones_like(crops[0]))
     probabilities = np.divide(total, weight, out=total, where=weight > 0)
     probabilities[0] += 1 - probabilities.sum(axis=0)
     return probabilities, views

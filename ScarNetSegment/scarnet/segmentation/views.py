@@ -1,5 +1,6 @@
-"""How a network looks at a stack: which way up, and at which sizes its answers are averaged."""
+"""How a network looks at a stack: which way up, and at which sizes and tilts its answers are averaged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +11,12 @@ from scarnet.segmentation.orientations import ORIENTATIONS, turn, turn_back
 #: that model 6's recipe had not seen, both instead of the first alone: mean error of percent of LV 3.0 instead of 3.6 points, scar's Dice 0.585
 #: instead of 0.572, MVO's 0.748 instead of 0.733, myocardium's 0.861 instead of 0.862.
 SIZES = (1.0, 0.87)
+#: Where time is no matter, at each size also tilted in the plane of the slices, through cubic splines. On all 81 patients, with networks of version 8 that had not seen
+#: them: myocardium's Dice +0.004 ± 0.001, scar's +0.012 ± 0.003, mean error of percent of LV 2.8 instead of 3.0 points, in four times the time. A third
+#: size or tilts of 60 degrees bring no more.
+TILTS_DEG = (0.0, 20.0, -20.0, 40.0, -40.0)
+#: A tilt that a network is less sure of by this, nats a pixel, counts for 1 / e. Half of it or twice as much is as good.
+TILT_NATS = 0.0025
 #: An orientation that a network is less sure of by this, nats a pixel, counts for 1 / e.
 UPRIGHT_NATS = 0.00125
 #: A slice says at most so much against an orientation: near the apex, where networks guess, one may say ten times as much as all others
@@ -49,6 +56,11 @@ def sizes_of(orientation: str, *, several: bool) -> tuple[float, ...]:
     return SIZES if orientation == "patient" and several else SIZES[:1]
 
 
+def tilts_of(orientation: str, *, thorough: bool) -> tuple[float, ...]:
+    """At which tilts, degrees, a stack is looked at through splines; none where it is looked at untilted, and quickly."""
+    return TILTS_DEG if orientation == "patient" and thorough else ()
+
+
 def all_orientations() -> list[View]:
     """The one that the images state comes first."""
     return [View(*turned) for turned in ORIENTATIONS]
@@ -62,12 +74,23 @@ def likely_views(views: list[View], parts: list[np.ndarray]) -> list[View]:
     """
     told = np.array([view == View() for view in views])
     entropies = np.stack([-(p * np.log(p + 1e-6)).sum(axis=-3).mean(axis=(-2, -1)).reshape(-1) for p in parts])
-    above = np.minimum(entropies - entropies.min(axis=0), MOST_NATS).mean(axis=1)
-    weights = np.exp((above.min() - above) / UPRIGHT_NATS)
+    weights = _by_entropy(entropies, UPRIGHT_NATS)
     weights[told] *= TOLD_ODDS
     kept = [n for n in np.argsort(-weights, kind="stable") if told[n] or weights[n] >= LEAST_WEIGHT * weights.max()]
     total = weights[kept].sum()
     return [replace(views[n], weight=float(weights[n] / total)) for n in kept]
+
+
+def tilt_weights(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """How much each tilt counts, by what a network says in it, `[class, slice, side, side]`: the surer the more; together one."""
+    weights = _by_entropy(np.stack([-(p * np.log(p + 1e-6)).sum(axis=0).mean(axis=(-2, -1)) for p in parts]), TILT_NATS)
+    return weights / weights.sum()
+
+
+def _by_entropy(entropies: np.ndarray, nats: float) -> np.ndarray:
+    """`[view, slice]`, nats a pixel, to `[view]`: 1 for the surest, 1 / e for each `nats` above it, of which a slice says MOST_NATS at most."""
+    above = np.minimum(entropies - entropies.min(axis=0), MOST_NATS).mean(axis=1)
+    return np.exp((above.min() - above) / nats)
 
 
 def average(parts: list[np.ndarray], views: list[View]) -> np.ndarray:
