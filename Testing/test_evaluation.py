@@ -10,15 +10,20 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from typer.testing import CliRunner
 
 from conftest import ROOT
+from scarnet.cli import app
+from scarnet.errors import InputError
 from scarnet.evaluation import stress
 from scarnet.evaluation.agreement import auroc, bootstrap_interval, concordance
 from scarnet.evaluation.cross_validation import judge, summarise_patients, summarise_slices
 from scarnet.evaluation.decisions import choose, tabulate
 from scarnet.evaluation.ends import evaluate_ends, summarise_ends
+from scarnet.evaluation.evaluate import evaluate_stressed
 from scarnet.evaluation.overlap import compare, hausdorff_mm
 from scarnet.evaluation.predictions import Prediction, load, save
+from scarnet.export.segmentation_file import write_volume
 from scarnet.network import find_model, read_card
 from scarnet.phantom import PhantomParameters, simulate
 from scarnet.segmentation.doubt import FEATURES, fit, slice_features, slice_scar_doubt
@@ -307,6 +312,30 @@ def test_what_is_outlined_beyond_the_ventricle_is_counted(longer_than_the_ventri
     summary = summarise_ends(rows)
     assert summary["LGE"]["hearts"] == summary["cine"]["hearts"] == 1
     assert summary["LGE"]["held"] == held.sum()
+
+
+@pytest.mark.parametrize(("option", "asked"), [([], None), (["--flips"], True), (["--no-flips"], False)])
+def test_stressed_patients_and_cine_hearts_are_looked_at_as_asked(
+    option, asked, longer_than_the_ventricle, phantom, tmp_path, monkeypatch
+):
+    """What is left out of three calls would be measured in another way than the file says."""
+    seen = []
+
+    def segment(series, **how):
+        seen.append(how["test_time_flips"])
+        raise InputError("Nothing is found here.")
+
+    (tmp_path / "data").mkdir()
+    write_volume(tmp_path / "data" / "A_image.nii.gz", phantom.series.image, phantom.series.geometry)
+    write_volume(tmp_path / "data" / "A_labels.nii.gz", phantom.labels, phantom.series.geometry)
+    monkeypatch.setitem(evaluate_ends.__globals__, "segment", segment)
+    monkeypatch.setitem(evaluate_stressed.__globals__, "segment", segment)
+    monkeypatch.setitem(evaluate_stressed.__globals__, "CHANGES", {"as acquired": lambda case: case})
+    cine, _ = longer_than_the_ventricle
+    arguments = ["evaluate", str(tmp_path / "data"), "-o", str(tmp_path / "out"), "--stress", "--cine", str(cine)]
+    result = CliRunner().invoke(app, [*arguments, *option])
+    assert result.exit_code == 0, result.output
+    assert len(seen) == 1 + 1 + 2 and set(seen) == {asked}
 
 
 # --- the published table ------------------------------------------------------------------------------------------

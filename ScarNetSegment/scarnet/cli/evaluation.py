@@ -55,9 +55,14 @@ def evaluate(
             f"{row['case']:12s} myocardium {row['myocardium_dice']:.3f}  scar {row['scar_dice']:.3f}  {row['error']}"
         )
 
-    evaluation = evaluate_model(
-        data, model=model, finder=finder, folds=fold_numbers(folds), device=device, test_time_flips=flips, on_case=show
-    )
+    how = {
+        "model": model,
+        "finder": finder,
+        "folds": fold_numbers(folds),
+        "device": device,
+        "test_time_flips": flips,
+    }
+    evaluation = evaluate_model(data, **how, on_case=show)
     summary = summarise(evaluation.cases) | {"doubt": summarise_doubt(evaluation.slices)}
     write_csv(output / "cases.csv", evaluation.cases)
     write_csv(output / "slices.csv", evaluation.slices)
@@ -66,14 +71,12 @@ def evaluate(
         part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(json.dumps(summary, indent=2))
     if stress:
-        rows = evaluate_stressed(
-            data, model=model, finder=finder, folds=fold_numbers(folds), device=device, on_change=typer.echo
-        )
+        rows = evaluate_stressed(data, **how, on_change=typer.echo)
         write_csv(output / "stress.csv", rows)
     if cine is not None:
         from scarnet.evaluation.ends import evaluate_ends, summarise_ends
 
-        rows = evaluate_ends(cine, model=model, finder=finder, folds=fold_numbers(folds), device=device)
+        rows = evaluate_ends(cine, **how)
         write_csv(output / "ends.csv", rows)
         typer.echo(json.dumps(summarise_ends(rows), indent=2))
 

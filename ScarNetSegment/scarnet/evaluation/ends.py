@@ -31,6 +31,7 @@ def evaluate_ends(
     finder: str = "default",
     folds: list[int] | None = None,
     device: str = "auto",
+    test_time_flips: bool | None = None,
     on_heart: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """One row per cine volume of the patients of `folds` whose stack is longer than its ventricle, and per light.
@@ -47,7 +48,8 @@ def evaluate_ends(
             continue
         for light, series in (("cine", _as_it_is(image)), ("LGE", _lit(image, truth, seed=len(rows)))):
             try:
-                labels, refused = segment(series, model=model, finder=finder, device=device).labels, ""
+                found = segment(series, model=model, finder=finder, device=device, test_time_flips=test_time_flips)
+                labels, refused = found.labels, ""
             except InputError as problem:
                 labels, refused = np.zeros_like(truth), str(problem)
             rows.append({"heart": file.stem, "light": light} | _compared(labels, truth, *ends) | {"refused": refused})

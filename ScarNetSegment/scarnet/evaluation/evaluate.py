@@ -89,6 +89,7 @@ def evaluate_stressed(
     folds: list[int] | None = None,
     finder: str = "default",
     device: str = "auto",
+    test_time_flips: bool | None = None,
     on_change: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """The patients of `folds` under each change of `stress`: one row of a few measures per change."""
@@ -102,7 +103,8 @@ def evaluate_stressed(
         for case in cases:
             series, truth = change(read_case(case))
             try:
-                labels, error = segment(series, model=model, finder=finder, device=device).labels, ""
+                found = segment(series, model=model, finder=finder, device=device, test_time_flips=test_time_flips)
+                labels, error = found.labels, ""
             except InputError as problem:
                 labels, error = np.zeros_like(truth), str(problem)
             rows.append(compare(labels, truth, series.geometry) | {"error": error})
