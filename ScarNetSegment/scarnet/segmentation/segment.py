@@ -34,7 +34,7 @@ EXPECTED_THRESHOLDS = (0.2, 0.8)
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
 #: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.24 in 81 patients that
-#: model 7's recipe, or 8's, had not seen (model 6's: 0.26, 0.31 under noise). Less doubt is enough where it has another shape: blobs that are taken for rings are doubted by
+#: model 7's recipe, or 8's, had not seen, 0.28 in ten looks (model 6's: 0.26, 0.31 under noise). Less doubt is enough where it has another shape: blobs that are taken for rings are doubted by
 #: 0.24 and more. So much is known of cross-validated models alone: a half-trained one doubts everything.
 MOST_DOUBT, MOST_DOUBT_OF_ODD_SHAPES = 0.35, 0.2
 
