@@ -31,6 +31,7 @@ try:
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.ttfonts import TTFError, TTFont
     from reportlab.pdfgen.canvas import Canvas
+    from reportlab.pdfgen.pathobject import PDFPathObject
     from reportlab.platypus import (
         BaseDocTemplate,
         Flowable,
@@ -38,10 +39,10 @@ try:
         KeepTogether,
         PageBreak,
         PageTemplate,
-        Paragraph,
         Spacer,
         TableStyle,
     )
+    from reportlab.platypus import Paragraph as _Paragraph
     from reportlab.platypus import Table as Grid
 except ImportError:
     raise UsageError("The PDF report needs reportlab: pip install reportlab.") from None
@@ -542,6 +543,17 @@ class _Drawing(Flowable):
         draw_figure(self.canv, self.figure, 0, 0, self.width, self.height)
 
 
+class Paragraph(_Paragraph):
+    """Broken into lines once for a width: the story is measured before it is set, and tables measure it again."""
+
+    _broken_for = None
+
+    def wrap(self, width, height):
+        if self._broken_for != width:
+            self._broken_for, self._size = width, super().wrap(width, height)
+        return self._size
+
+
 class _SliceCell(Flowable):
     """A slice with its outlines and what is said of it."""
 
@@ -694,13 +706,26 @@ def draw_shape(canvas: "Canvas", shape: Shape, x: float, top: float, scale: tupl
         canvas.setLineJoin(1)
         if shape.dash:
             canvas.setDash([d * line for d in shape.dash])
-    path = _path(canvas, shape.commands, lambda u, v: (x + u * scale[0], top - v * scale[1]))
+    path = _path(shape.commands, lambda u, v: (x + u * scale[0], top - v * scale[1]))
     canvas.drawPath(path, stroke=1 if shape.stroke else 0, fill=1 if shape.fill else 0)
     canvas.restoreState()
 
 
-def _path(canvas: "Canvas", commands: tuple[Command, ...], place):
-    path = canvas.beginPath()
+class _Path(PDFPathObject):
+    """To a hundredth of a point: reportlab's own way of writing a number takes longer than all else of a drawing."""
+
+    def moveTo(self, x, y):
+        self._code_append(f"{x:.2f} {y:.2f} m")
+
+    def lineTo(self, x, y):
+        self._code_append(f"{x:.2f} {y:.2f} l")
+
+    def curveTo(self, x1, y1, x2, y2, x3, y3):
+        self._code_append(f"{x1:.2f} {y1:.2f} {x2:.2f} {y2:.2f} {x3:.2f} {y3:.2f} c")
+
+
+def _path(commands: tuple[Command, ...], place):
+    path = _Path()
     here = (0.0, 0.0)
     for name, *values in commands:
         points = list(zip(values[::2], values[1::2], strict=True))
