@@ -96,6 +96,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/network/batches.py
   scarnet/network/blocks.py
   scarnet/network/build.py
+  scarnet/network/channel_softmax.py
   scarnet/network/config.py
   scarnet/network/encoder.py
   scarnet/network/faster.py

@@ -278,6 +278,41 @@ def test_weights_are_stored_once_and_packed_to_half_their_size(tiny_folder):
     assert len(packed) < 0.7 * (tiny_folder / "weights.safetensors").stat().st_size
 
 
+@pytest.mark.parametrize("axis", (1, -1))
+def test_a_softmax_over_channels_is_spelt_out_and_no_other(tmp_path, axis):
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    from scarnet.network.channel_softmax import spell_out_softmax
+
+    shape = ["batch", 5, 6, 7]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("given", "result")]
+    graph = helper.make_graph(
+        [helper.make_node("Softmax", ["given"], ["result"], axis=axis)], "one", ends[:1], ends[1:]
+    )
+    path = tmp_path / "one.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    values = 200 * np.random.default_rng(0).normal(size=(2, 5, 6, 7)).astype(np.float32)  # exponentials overflow
+    before, after = [], []
+    for answers in (before, after):
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        answers.append(session.run(None, {"given": values})[0])
+        spell_out_softmax(path)
+    assert np.allclose(after, before, atol=1e-6)
+    kinds = [node.op_type for node in onnx.load(path).graph.node]
+    assert ("Softmax" in kinds) == (axis == -1)
+
+
+def test_networks_are_written_and_shipped_without_a_softmax_over_channels(tiny_folder):
+    import onnx
+
+    for folder in (tiny_folder, find_model()):
+        nodes = onnx.load(folder / "network.onnx", load_external_data=False).graph.node
+        axes = [a.i for node in nodes if node.op_type == "Softmax" for a in node.attribute if a.name == "axis"]
+        assert axes and 1 not in axes  # attention's are left
+
+
 def test_stored_numbers_are_those_of_the_network_but_for_a_hundredth():
     torch.manual_seed(0)
     before = ScarNet(PRESETS["tiny"])

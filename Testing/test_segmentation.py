@@ -18,20 +18,19 @@ from scarnet.segmentation.crop import CropGrid, normalise, resampling_matrix, wi
 from scarnet.segmentation.orientations import ORIENTATIONS, average_over_orientations, turn, turn_back
 from scarnet.segmentation.segment import RECENTER_MM
 from scarnet.segmentation.tilt import TiltedGrid
-from scarnet.segmentation.viewer import crop_grid, look, predict
+from scarnet.segmentation.viewer import choose_views, crop_grid, look, predict
 from scarnet.segmentation.views import (
-    SIZES,
+    LOOKS,
     TILT_NATS,
-    TILTS_DEG,
     TOLD_ODDS,
     UPRIGHT_NATS,
+    Look,
     View,
     all_orientations,
     average,
     likely_views,
-    sizes_of,
-    tilt_weights,
-    tilts_of,
+    look_weights,
+    looks_of,
 )
 from scarnet.series import LgeSeries, StackGeometry
 
@@ -373,12 +372,20 @@ def test_a_ventricle_is_a_ring_in_most_slices_that_lie_over_one_another():
     away = np.hypot(*(np.indices((60, 60)) - 30))
     ring, disc = np.where(away < 8, 1, np.where(away < 14, 2, 0)), np.where(away < 14, 2, 0)
     nothing = np.zeros_like(ring)
+
+    def looks_right(*slices, weight_mm=10.0):
+        return is_shaped_like_a_ventricle(np.stack(slices), np.full(len(slices), weight_mm))
+
     open_ring = np.where(np.indices(ring.shape)[0] > 32, 0, ring)
-    assert is_shaped_like_a_ventricle(np.stack([nothing, disc, ring, ring, nothing]))  # a closed apex
-    assert is_shaped_like_a_ventricle(np.stack([ring]))
-    assert not is_shaped_like_a_ventricle(np.stack([ring, disc, disc]))
-    assert not is_shaped_like_a_ventricle(np.stack([ring, open_ring, open_ring]))
-    assert not is_shaped_like_a_ventricle(np.stack([ring, np.roll(ring, 18, axis=1), ring]))
+    assert looks_right(nothing, disc, ring, ring, nothing)  # a closed apex
+    assert looks_right(ring)
+    assert not looks_right(ring, disc, disc)
+    assert not looks_right(ring, open_ring, open_ring)
+    assert not looks_right(ring, np.roll(ring, 18, axis=1), ring)
+    assert looks_right(*[ring] * 3, *[nothing] * 3) and looks_right(*[ring] * 4, *[nothing] * 6)
+    assert not looks_right(*[ring] * 3, *[nothing] * 7)  # 30 of 100 mm
+    assert not looks_right(*[ring] * 3, nothing, ring, *[nothing] * 5)  # nor 10 more beyond a slice without any
+    assert looks_right(*[ring] * 5, *[nothing] * 7, weight_mm=8.0) and looks_right(ring, weight_mm=np.nan)
 
 
 def test_progress_names_every_slice_and_cancel_stops_between_them(phantom):
@@ -518,32 +525,40 @@ def test_views_are_turned_back_to_where_they_were_taken_from():
         assert np.allclose(average([view.of(crop) for view in views], views), crop, atol=1e-6)
 
 
+def _answering(monkeypatch, blood: list[float]):
+    """Instead of a network: of each look, so much blood everywhere."""
+
+    def answer(network, crops, views, *, on_progress, is_cancelled):
+        assert views == ["of all"]
+        said = [np.zeros((5, *image.shape), np.float32) for image, _ in crops]
+        for probabilities, share in zip(said, blood, strict=True):
+            probabilities[1], probabilities[0] = share, 1 - share
+        return said
+
+    monkeypatch.setitem(look.__globals__, "choose_views", lambda *crops, **how: ["of all"])
+    monkeypatch.setitem(look.__globals__, "predict", answer)
+
+
 def test_all_sizes_count_alike_where_they_all_look(phantom, monkeypatch):
     """A network that answers with its own pixel size: the mean where all squares lie, the outer ones' alone beyond."""
     network = load_network(find_model(), device="cpu")
-    asked = []
-
-    def answer(network, crops, inside, *, flips, views, on_progress, is_cancelled):
-        asked.append(views)
-        probabilities = np.zeros((5, *crops.shape), np.float32)
-        probabilities[1] = 0.2 * len(asked)
-        probabilities[0] = 1 - probabilities[1]
-        return probabilities, ["of the first size"]
-
-    monkeypatch.setitem(look.__globals__, "predict", answer)
+    large, small = sorted({one.size for one in LOOKS}, reverse=True)
+    _answering(monkeypatch, [0.2 if one.size == large else 0.5 for one in LOOKS])
     geometry = phantom.series.geometry
     center = geometry.index_to_lps((np.array(geometry.shape) - 1) / 2)
     grid = replace(crop_grid(phantom.series, network, center), side=40)
     probabilities, views = look(phantom.series, network, grid, flips=True)
-    assert asked == [None, ["of the first size"]] and views == ["of the first size"]  # no muscle in either
+    assert views == ["of all"]
     assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
     middle = probabilities[1, 0, geometry.shape[1] // 2]
-    width_mm = 40 * grid.pixel_mm
+    half_mm = 20 * grid.pixel_mm
     away_mm = np.abs(np.arange(len(middle)) - (len(middle) - 1) / 2) * geometry.pixel_spacing_mm[1]
-    edge = max(geometry.pixel_spacing_mm)
-    assert middle[away_mm < SIZES[1] * width_mm / 2 - edge] == pytest.approx(0.3)
-    assert middle[(away_mm > SIZES[1] * width_mm / 2 + edge) & (away_mm < width_mm / 2 - edge)] == pytest.approx(0.2)
-    assert middle[away_mm > width_mm / 2 + edge] == pytest.approx(0.0)
+    edge = 2 * max(geometry.pixel_spacing_mm)
+    assert middle[away_mm < small * half_mm - edge] == pytest.approx(0.3, abs=1e-4)
+    between = (away_mm > small * half_mm + edge) & (away_mm < half_mm - edge)
+    assert middle[between] == pytest.approx(0.2, abs=1e-4)
+    tilt = np.deg2rad(max(one.tilt_deg for one in LOOKS))  # across its middle, a tilted square is wider
+    assert middle[away_mm > half_mm / np.cos(tilt) + edge] == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
@@ -602,62 +617,62 @@ def test_views_count_by_their_weight():
     one, other = _views(0.6, 0.2)
     mean = average([np.ones((1, 4, 4), np.float32), np.zeros((1, 4, 4), np.float32)], [one, other])
     assert mean == pytest.approx(0.75)
-    assert sizes_of("patient", several=True) == SIZES and SIZES[0] == 1
-    assert sizes_of("patient", several=False) == sizes_of("any", several=True) == (1.0,)
-    assert tilts_of("patient", thorough=True) == TILTS_DEG
-    assert tilts_of("patient", thorough=False) == tilts_of("any", thorough=True) == ()
+    assert looks_of("patient", several=True) == LOOKS and sum(one.tilt_deg for one in LOOKS) == 0
+    assert looks_of("patient", several=False) == looks_of("any", several=True) == (Look(1.0, 0.0),)
 
 
-def test_the_surer_tilt_counts_more():
-    parts = [part[:, None] for part in _parts([0.1, 0.1 + TILT_NATS, 0.1])]  # one slice each
-    weights = tilt_weights(parts)
-    assert weights.sum() == pytest.approx(1) and weights[0] == pytest.approx(weights[2])
+def test_of_looks_at_one_size_the_surer_counts_more():
+    parts = [part[:, None] for part in _parts([0.1, 0.1 + TILT_NATS, 0.5])]  # one slice each
+    weights = look_weights([Look(1.0, 20.0), Look(1.0, -20.0), Look(0.87, 0.0)], parts)
     assert weights[0] / weights[1] == pytest.approx(np.e, rel=0.01)
-    assert tilt_weights(parts[:1]) == pytest.approx([1.0])
+    assert weights[0] + weights[1] == pytest.approx(2 / 3) and weights[2] == pytest.approx(1 / 3)
+    assert look_weights([Look()], parts[:1]) == pytest.approx([1.0])
 
 
-def test_a_thorough_look_is_the_mean_of_all_tilts_and_names_each_slice_once(phantom, monkeypatch):
+def test_looks_are_weighted_as_surely_as_the_network_answers_in_them(phantom, monkeypatch):
+    """In one tilt the network hesitates, in all else it is all but certain."""
     network = load_network(find_model(), device="cpu")
-    asked, told = [], []
-
-    def answer(network, crops, inside, *, flips, views, on_progress, is_cancelled):
-        asked.append(views)
-        probabilities = np.zeros((5, *crops.shape), np.float32)
-        probabilities[1] = 0.2 if len(asked) <= len(TILTS_DEG) else 0.4
-        probabilities[0] = 1 - probabilities[1]
-        for done in range(1, len(crops) + 1):
-            on_progress(done, len(crops), f"Slice {done} of {len(crops)}")
-        return probabilities, "views of the first"
-
-    monkeypatch.setitem(look.__globals__, "predict", answer)
+    said = [0.4, *[0.99] * (len(LOOKS) - 1)]
+    _answering(monkeypatch, said)
     geometry = phantom.series.geometry
-    center = geometry.index_to_lps((np.array(geometry.shape) - 1) / 2)
-    grid = replace(crop_grid(phantom.series, network, center), side=40)
-    probabilities, _ = look(
-        phantom.series, network, grid, flips=True, thorough=True, on_progress=lambda *event: told.append(event)
-    )
-    assert asked == [None] + ["views of the first"] * (2 * len(TILTS_DEG) - 1)
+    grid = crop_grid(phantom.series, network, geometry.index_to_lps((np.array(geometry.shape) - 1) / 2))
+    probabilities, _ = look(phantom.series, network, grid, flips=True)
+    parts = [np.full((2, 1, 4, 4), [[[[1 - p]]], [[[p]]]], np.float32) for p in said]
+    expected = look_weights(LOOKS, parts) @ said
+    assert expected > 0.9
+    assert probabilities[1, 0, geometry.shape[1] // 2, geometry.shape[2] // 2] == pytest.approx(expected, abs=1e-3)
+
+
+def test_all_looks_together_name_each_slice_once(phantom):
+    told = []
+    whole = segment(phantom.series, device="cpu", on_progress=lambda *event: told.append(event))
     slices = len(phantom.series.image)
-    assert [done for done, _, _ in told] == list(range(1, slices + 1))
-    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
-    middle = probabilities[1, 0, geometry.shape[1] // 2]
-    away_mm = np.abs(np.arange(len(middle)) - (len(middle) - 1) / 2) * geometry.pixel_spacing_mm[1]
-    edge = 2 * max(geometry.pixel_spacing_mm)
-    assert middle[away_mm < SIZES[1] * 20 * grid.pixel_mm - edge] == pytest.approx(0.3, abs=1e-4)
-    assert middle[away_mm > 20 * grid.pixel_mm + edge] == pytest.approx(0.0)
+    named = [done for done, _, text in told if text.startswith("Slice")]
+    assert named == list(range(1, slices + 1))
+    looks = zip(whole.parameters["view_sizes"], whole.parameters["view_tilts_deg"], strict=True)
+    assert [Look(*one) for one in looks] == list(LOOKS)
+    once = segment(phantom.series, device="cpu", test_time_flips=False)
+    assert once.parameters["view_tilts_deg"] == [0.0] and once.parameters["view_sizes"] == [1.0]
+    assert dice(*(myocardium_mask(one.labels) for one in (whole, once))) > 0.9
+    assert not np.array_equal(whole.probabilities, once.probabilities)
 
 
-def test_a_thorough_segmentation_says_so_and_is_nearly_the_quick_one(phantom):
-    quick, thorough = (segment(phantom.series, device="cpu", test_time_flips=flips) for flips in (None, True))
-    assert quick.parameters["view_tilts_deg"] == [0.0] and thorough.parameters["view_tilts_deg"] == list(TILTS_DEG)
-    assert quick.parameters["view_sizes"] == thorough.parameters["view_sizes"] == list(SIZES)
-    both = [myocardium_mask(one.labels) for one in (quick, thorough)]
-    assert dice(*both) > 0.95 and not np.array_equal(quick.probabilities, thorough.probabilities)
+def test_looks_at_once_are_what_each_is_alone():
+    """Neighbours and orientations of one look do not reach into another."""
+    network = load_network(find_model(), device="cpu")
+    crops = np.random.default_rng(0).normal(size=(2, 3, 96, 96)).astype(np.float32)
+    inside = np.ones(crops[0].shape, bool)
+    views = all_orientations()[:2]
+    both = predict(network, [(one, inside) for one in crops], views)
+    assert len(both) == 2
+    for one, found in zip(crops, both, strict=True):
+        (alone,) = predict(network, [(one, inside)], views)
+        assert np.allclose(found, alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("stored", ORIENTATIONS)
 def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
-    """The middle slice in eight orientations, then the rest upright, and as stored where that is another."""
+    """The middle slice in eight orientations; the rest only where another than the stored one is upright, in both."""
     network = load_network(find_model(), device="cpu")
     asked = []
 
@@ -671,9 +686,9 @@ def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
     crops = np.zeros((9, 96, 96), np.float32)
     crops[:, :40, :20] = 1
     crops = np.ascontiguousarray(turn_back(crops, *stored))
-    _, (view,) = predict(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=False)
+    (view,) = choose_views(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=False)
     assert (view.turns, view.mirror) == stored
-    assert sum(asked) == 8 + 8 * (1 if stored == ORIENTATIONS[0] else 2)
+    assert sum(asked) == 8 + 2 * 8 * (stored != ORIENTATIONS[0])
 
 
 def test_what_one_slice_leaves_open_the_next_ones_tell():
@@ -690,7 +705,7 @@ def test_what_one_slice_leaves_open_the_next_ones_tell():
 
     crops = np.zeros((9, 96, 96), np.float32)
     crops[:, :40] = 1  # bright above, whether mirrored or not
-    _, views = predict(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=True)
+    views = choose_views(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=True)
     assert [(view.turns, view.mirror) for view in views] == [(0, False), (0, True)]
     assert views[0].weight == pytest.approx(TOLD_ODDS / (TOLD_ODDS + 1), abs=0.02)
     assert sum(asked) == 8 + 2 * 8

@@ -69,7 +69,7 @@ Flips = Annotated[
     Optional[bool],
     typer.Option(
         "--flips/--no-flips",
-        help="Look in ten ways (two sizes, five tilts), four times as long and better, or once. Default: at two sizes, untilted.",
+        help="Average over views of several sizes, tilts and likely orientations.",
     ),
 ]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]

@@ -78,7 +78,8 @@ def export_onnx(
     """
     import logging
 
-    from scarnet.network.shared_weights import share_weights  # needs onnx, which using a network does not
+    from scarnet.network.channel_softmax import spell_out_softmax  # these need onnx, which using a network does not
+    from scarnet.network.shared_weights import share_weights
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     network = network.eval()
@@ -100,3 +101,4 @@ def export_onnx(
             verbose=False,
         )
         share_weights(part, weights)
+        spell_out_softmax(part)

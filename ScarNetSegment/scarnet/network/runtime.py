@@ -120,8 +120,9 @@ def _onnx_logits(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count()
     options.inter_op_num_threads = 1
-    # Spinning threads win a little here and slow everything else on the computer down.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that spin while a network runs win a tenth; between runs they would slow everything else on the computer down.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -17,7 +17,7 @@ from scarnet.segmentation.interval import percent_lv_interval
 from scarnet.segmentation.result import ScarSegmentation
 from scarnet.segmentation.shading import gain_slope, is_steep, without_gain
 from scarnet.segmentation.viewer import crop_grid, look, orientation_of
-from scarnet.segmentation.views import View, sizes_of, tilts_of
+from scarnet.segmentation.views import View, looks_of
 from scarnet.series import LgeSeries, StackGeometry
 
 #: The crop is laid anew when what was found lies farther than this from its centre, and wider when it reaches this near to
@@ -33,8 +33,8 @@ PRESENT = 0.5
 EXPECTED_THRESHOLDS = (0.2, 0.8)
 #: Less myocardium than this is no ventricle (a child's LV of 10 g, of which half was missed).
 MINIMUM_MYOCARDIUM_ML = 5.0
-#: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.24 in 81 patients that
-#: model 7's recipe, or 8's, had not seen, 0.28 in ten looks (model 6's: 0.26, 0.31 under noise). Less doubt is enough where it has another shape: blobs that are taken for rings are doubted by
+#: A "ventricle" is none where the network expects more of its muscle than this to be labelled wrongly: at most 0.28 in 81 patients that
+#: model 9's recipe had not seen. Less doubt is enough where it has another shape: blobs that are taken for rings are doubted by
 #: 0.24 and more. So much is known of cross-validated models alone: a half-trained one doubts everything.
 MOST_DOUBT, MOST_DOUBT_OF_ODD_SHAPES = 0.35, 0.2
 
@@ -54,8 +54,8 @@ def segment(
     """Find the LV, run the network on every slice, and put cleaned labels back on the input's own grid.
 
     `model`, `finder`: a name or folder. `runtime`: see `scarnet.network.load_network`. `lv_center_lps_mm`: `(3,)`, a point inside
-    the LV instead of searching for it. `test_time_flips`: average over all views of each slice, tilted ones as well, slowly (see `views`), or look once;
-    None: as the model's card says, untilted. `on_progress` is called after, `is_cancelled` asked before every slice. Raises InputError when no LV is
+    the LV instead of searching for it. `test_time_flips`: average over several views of each slice (see `views`); None: as the
+    model's card says. `on_progress` is called after, `is_cancelled` asked before every slice. Raises InputError when no LV is
     found, ModelError for a model that cannot be used, Cancelled, MemoryError when the device is too small.
     """
     report = on_progress or (lambda done, total, text: None)
@@ -69,19 +69,18 @@ def segment(
         center = find_lv(series, load_network(find_model(finder, kind="finder"), device="cpu"))
     center = np.asarray(center, dtype=float)
     _check_inside(series, center)
-    tilts = tilts_of(orientation_of(network), thorough=bool(test_time_flips))
     found = _settled(
         series,
         network,
         center,
         may_move=lv_center_lps_mm is None,
         flips=flips,
-        thorough=bool(tilts),
         on_progress=on_progress,
         is_cancelled=is_cancelled,
     )
     probabilities, labels, views, grid, gain = found
     center, best = grid.center_lps_mm, views[0]
+    looks = looks_of(orientation_of(network), several=flips)
     muscle_ml = ((labels >= Label.MYOCARDIUM).sum(axis=(1, 2)) * np.nan_to_num(series.geometry.voxel_volumes_ml)).sum()
     if muscle_ml < MINIMUM_MYOCARDIUM_ML:
         raise InputError(
@@ -90,7 +89,8 @@ def segment(
         )
     doubts = slice_doubt(probabilities, labels)
     doubt = float(np.average(doubts, weights=(labels >= Label.MYOCARDIUM).sum(axis=(1, 2))))
-    doubted = doubt > MOST_DOUBT or (doubt > MOST_DOUBT_OF_ODD_SHAPES and not is_shaped_like_a_ventricle(labels))
+    odd = not is_shaped_like_a_ventricle(labels, series.geometry.slice_weights_mm)
+    doubted = doubt > (MOST_DOUBT_OF_ODD_SHAPES if odd else MOST_DOUBT)
     if doubted and lv_center_lps_mm is None and network.card.doubt:
         raise InputError(
             f"What was found looks little like a left ventricle (the model expects {100 * doubt:.0f} % of its muscle to be wrong): check "
@@ -111,8 +111,8 @@ def segment(
             "lv_center_given": lv_center_lps_mm is not None,
             "crop_pixel_mm": round(grid.pixel_mm, 4),
             "test_time_flips": bool(flips),
-            "view_sizes": list(sizes_of(orientation_of(network), several=flips)),
-            "view_tilts_deg": list(tilts or (0.0,)),
+            "view_sizes": [one.size for one in looks],
+            "view_tilts_deg": [one.tilt_deg for one in looks],
             "orientations": len(views),
             "quarter_turns": best.turns,
             "mirrored": best.mirror,
@@ -131,11 +131,10 @@ def _settled(
     *,
     may_move: bool,
     flips: bool,
-    thorough: bool,
     on_progress: ProgressCallback | None,
     is_cancelled: CancelCallback | None,
 ) -> tuple[np.ndarray, np.ndarray, list[View], CropGrid, np.ndarray]:
-    """Looked at again until the crop fits what was found in it, and without shading where that is steep; then thoroughly, if so.
+    """Looked at again until the crop fits what was found in it, and without shading where that is steep.
 
     Probabilities, labels, views and crop of the last look, and the `shading.gain_slope` that was taken away for it.
     """
@@ -154,18 +153,6 @@ def _settled(
             report = _saying_again(on_progress, "Without shading")
         else:
             break
-    if thorough:
-        probabilities, _ = look(
-            seen,
-            network,
-            grid,
-            flips=flips,
-            thorough=True,
-            views=views,
-            on_progress=_saying_again(on_progress, "Tilted"),
-            is_cancelled=is_cancelled,
-        )
-        labels = labels_of(probabilities, series.geometry, network.card.decision)
     return probabilities, labels, views, grid, gain
 
 

@@ -1,6 +1,6 @@
-"""A network at the slices of a stack: upright, at several sizes and perhaps tilts, the mean of all put back on the input's own grid."""
+"""A network at the slices of a stack: upright, at several sizes and tilts, the mean of all put back on the input's own grid."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,18 +11,19 @@ from scarnet.segmentation.crop import CropGrid, normalise, with_neighbours
 from scarnet.segmentation.tilt import TiltedGrid
 from scarnet.segmentation.views import (
     LEAST_WEIGHT,
+    Look,
     View,
     all_orientations,
     average,
     likely_views,
-    sizes_of,
-    tilt_weights,
-    tilts_of,
+    look_weights,
+    looks_of,
 )
 from scarnet.series import LgeSeries
 
-#: Slices that a processor is given at once.
-SLICES_TOGETHER = 2
+#: Pixels that a processor is given at once, of all slices and views: as much as ten pictures of the shipped network, which takes them a third faster than
+#: one by one. More are no faster, make progress and cancel coarser, and need more memory.
+PIXELS_TOGETHER = 10 * 96**2
 
 
 def orientation_of(network: LoadedNetwork) -> str:
@@ -41,76 +42,75 @@ def look(
     grid: CropGrid,
     *,
     flips: bool,
-    thorough: bool = False,
     views: list[View] | None = None,
     on_progress: ProgressCallback | None = None,
     is_cancelled: CancelCallback | None = None,
 ) -> tuple[np.ndarray, list[View]]:
-    """Probabilities `[class, slice, row, column]` on the input's grid, outside the crop all background; mean of all sizes with `flips`,
-    and of all tilts if `thorough`.
+    """Probabilities `[class, slice, row, column]` on the input's grid, outside the crop all background; mean of all LOOKS with `flips`.
 
-    `views`: see `predict`.
+    `views`: of an earlier look at the same stack; chosen and returned unless given.
     """
-    sizes = sizes_of(orientation_of(network), several=flips)
-    tilts = tilts_of(orientation_of(network), thorough=thorough)
-    total, weight = 0.0, 0.0
-    for n, size in enumerate(sizes):
-        at = replace(grid, pixel_mm=grid.pixel_mm * size)
-        grids = [TiltedGrid(at.geometry, at.center_lps_mm, at.side, at.pixel_mm, tilt) for tilt in tilts] or [at]
-        said = []
-        for m, tilted in enumerate(grids):
-            crops, inside = tilted.extract(series.image)
-            part, parts = n * len(grids) + m, len(sizes) * len(grids)
-            report = None if on_progress is None else _part_of(on_progress, part, parts)
-            crops, views = predict(
-                network, crops, inside, flips=flips, views=views, on_progress=report, is_cancelled=is_cancelled
-            )
-            said.append(crops)
-        for tilted, crops, share in zip(grids, said, tilt_weights(said).astype(np.float32), strict=True):
-            total = total + share * tilted.put_back(crops)
-            weight = weight + share * tilted.put_back(np.ones_like(crops[0]))
+    if views is None:
+        if on_progress is not None:
+            on_progress(0, len(series.image), "Seeing which way up the heart is")
+        views = choose_views(network, *grid.extract(series.image), flips=flips, is_cancelled=is_cancelled)
+    looks = looks_of(orientation_of(network), several=flips)
+    grids = [grid] if len(looks) == 1 else [_looked_at(grid, look) for look in looks]
+    crops = [at.extract(series.image) for at in grids]
+    said = predict(network, crops, views, on_progress=on_progress, is_cancelled=is_cancelled)
+    shares = look_weights(looks, said).astype(np.float32)
+    total, weight = np.zeros((len(said[0]), *series.image.shape), np.float32), np.zeros(series.image.shape, np.float32)
+    for at, probabilities, share in zip(grids, said, shares, strict=True):
+        total += at.put_back(share * probabilities)
+        weight += at.put_back(np.full_like(probabilities[0], share))
     probabilities = np.divide(total, weight, out=total, where=weight > 0)
     probabilities[0] += 1 - probabilities.sum(axis=0)
     return probabilities, views
 
 
-def _part_of(on_progress: ProgressCallback, part: int, parts: int) -> ProgressCallback:
-    """Progress of one of several walks over the slices, told as if there were one: every slice is named once."""
-
-    def report(done: int, total: int, text: str) -> None:
-        walked = part * total + done
-        if done and walked % parts:
-            return
-        on_progress(walked // parts, total, f"Slice {walked // parts} of {total}" if done else text)
-
-    return report
+def _looked_at(grid: CropGrid, look: Look) -> TiltedGrid:
+    return TiltedGrid(grid.geometry, grid.center_lps_mm, grid.side, grid.pixel_mm * look.size, look.tilt_deg)
 
 
-def predict(
+def choose_views(
     network: LoadedNetwork,
     crops: np.ndarray,
     inside: np.ndarray,
     *,
     flips: bool,
-    views: list[View] | None = None,
+    is_cancelled: CancelCallback | None = None,
+) -> list[View]:
+    """By a look at crops that are not tilted, `[slice, side, side]` of a CropGrid; one view alone without `flips`.
+
+    A network that was trained on upright hearts finds out which way up they are: files may not say so, and headers may lie.
+    """
+    views = all_orientations()
+    if orientation_of(network) == "patient":
+        views = _likely_views(_Viewer(network, [(crops, inside)], is_cancelled), len(crops))
+    return views if flips else views[:1]
+
+
+def predict(
+    network: LoadedNetwork,
+    crops: list[tuple[np.ndarray, np.ndarray]],
+    views: list[View],
+    *,
     on_progress: ProgressCallback | None = None,
     is_cancelled: CancelCallback | None = None,
-) -> tuple[np.ndarray, list[View]]:
-    """Crops and where the image is, `[slice, side, side]` of a CropGrid, to probabilities `[class, slice, side, side]`.
+) -> list[np.ndarray]:
+    """Several looks at a stack, of each crops and where the image is, `[slice, side, side]` of a CropGrid, to probabilities `[class, slice, side, side]`."""
+    viewer = _Viewer(network, crops, is_cancelled)
+    count = len(crops[0][0])
+    named = 0
 
-    `views`: of an earlier crop of the same stack; chosen and returned unless given. A network that was trained on upright hearts
-    finds out which way up they are: files may not say so, and headers may lie.
-    """
-    viewer = _Viewer(network, crops, inside, is_cancelled)
-    report = on_progress or (lambda done, total, text: None)
-    count = len(crops)
-    if views is None and orientation_of(network) == "patient":
-        report(0, count, "Seeing which way up the heart is")
-        views = _likely_views(viewer, count)[: None if flips else 1]
-    elif views is None:
-        views = all_orientations()[: None if flips else 1]
-    parts = viewer.at(views, np.arange(count), report)
-    return average(parts, views).swapaxes(0, 1), views
+    def name_slices(pictures: int) -> None:
+        nonlocal named
+        while on_progress is not None and named < pictures // len(crops):
+            named += 1
+            on_progress(named, count, f"Slice {named} of {count}")
+
+    parts = viewer.at(views, np.arange(count * len(crops)), name_slices)
+    return np.split(average(parts, views).swapaxes(0, 1), len(crops), axis=1)
 
 
 def _likely_views(viewer: "_Viewer", count: int) -> list[View]:
@@ -125,32 +125,36 @@ def _likely_views(viewer: "_Viewer", count: int) -> list[View]:
 
 
 class _Viewer:
-    """A network at the crops of a stack; what it has seen once it does not look at again.
+    """A network at the crops of a stack, one look after the other; what it has seen once it does not look at again.
 
-    On a GPU all slices go as one batch, or as many at once as its memory holds. On a processor a few go together, each with all
-    its views: more would be no faster, and make progress and cancel coarser.
+    On a GPU all pictures go as one batch, or as many at once as its memory holds; on a processor PIXELS_TOGETHER.
     """
 
-    def __init__(self, network: LoadedNetwork, crops: np.ndarray, inside: np.ndarray, is_cancelled):
+    def __init__(self, network: LoadedNetwork, crops: list[tuple[np.ndarray, np.ndarray]], is_cancelled):
         self._network, self._is_cancelled = network, is_cancelled
-        self._inputs = with_neighbours(normalise(crops, inside), network.card.input["in_slices"])
+        in_slices = network.card.input["in_slices"]
+        self._inputs = np.concatenate([with_neighbours(normalise(*look), in_slices) for look in crops])
         self._seen: dict[tuple[View, int], np.ndarray] = {}
 
-    def at(self, views: list[View], slices: np.ndarray, report: ProgressCallback | None = None) -> list[np.ndarray]:
-        """Of each view, probabilities `[len(slices), class, side, side]`. `report` is called for every slice. Raises Cancelled."""
-        step = SLICES_TOGETHER if self._network.device == "cpu" else len(slices)
-        for start in range(0, len(slices), step):
-            batch = slices[start : start + step]
+    def at(
+        self, views: list[View], pictures: np.ndarray, report: Callable[[int], None] | None = None
+    ) -> list[np.ndarray]:
+        """Of each view, probabilities `[len(pictures), class, side, side]`. `report`: is told how many are done. Raises Cancelled."""
+        step = len(pictures)
+        if self._network.device == "cpu":
+            step = max(PIXELS_TOGETHER // (len(views) * self._inputs[0, 0].size), 1)
+        done = 0
+        for batch in np.array_split(pictures, -(-len(pictures) // step)):
             if self._is_cancelled is not None and any(self._is_cancelled() for _ in batch):
                 raise Cancelled("Segmentation was cancelled; nothing was written.")
             new = [(view, k) for view in views for k in batch if (view, k) not in self._seen]
             if new:
                 probabilities = _softmax(self._network.logits(np.stack([view.of(self._inputs[k]) for view, k in new])))
                 self._seen |= zip(new, probabilities, strict=True)
+            done += len(batch)
             if report is not None:
-                for done in range(start + 1, start + len(batch) + 1):
-                    report(done, len(slices), f"Slice {done} of {len(slices)}")
-        return [np.stack([self._seen[view, k] for k in slices]) for view in views]
+                report(done)
+        return [np.stack([self._seen[view, k] for k in pictures]) for view in views]
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
