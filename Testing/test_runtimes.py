@@ -191,8 +191,8 @@ def test_the_network_under_a_limit_gives_what_it_gives_at_once():
         return network.logits(items)
 
     small = type(network)(network.card, Batches(run, device.memory()), "torch", "cuda")
-    views = choose_views(network, crops, inside, flips=False)
-    assert choose_views(small, crops, inside, flips=False) == views
+    views = choose_views(network, crops, inside)
+    assert choose_views(small, crops, inside) == views
     found, expected = (predict(one, [(crops, inside)], views) for one in (small, network))
     assert np.allclose(found, expected, atol=1e-5)
     assert max(device.sizes) == 2

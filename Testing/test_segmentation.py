@@ -535,7 +535,7 @@ def _answering(monkeypatch, blood: list[float]):
             probabilities[1], probabilities[0] = share, 1 - share
         return said
 
-    monkeypatch.setitem(look.__globals__, "choose_views", lambda *crops, **how: ["of all"])
+    monkeypatch.setitem(look.__globals__, "choose_views", lambda *given: ["of all"])
     monkeypatch.setitem(look.__globals__, "predict", answer)
 
 
@@ -686,7 +686,7 @@ def test_one_slice_tells_which_way_up_where_it_leaves_no_doubt(stored):
     crops = np.zeros((9, 96, 96), np.float32)
     crops[:, :40, :20] = 1
     crops = np.ascontiguousarray(turn_back(crops, *stored))
-    (view,) = choose_views(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=False)
+    view = choose_views(replace(network, logits=logits), crops, np.ones(crops.shape, bool))[0]
     assert (view.turns, view.mirror) == stored
     assert sum(asked) == 8 + 2 * 8 * (stored != ORIENTATIONS[0])
 
@@ -705,7 +705,7 @@ def test_what_one_slice_leaves_open_the_next_ones_tell():
 
     crops = np.zeros((9, 96, 96), np.float32)
     crops[:, :40] = 1  # bright above, whether mirrored or not
-    views = choose_views(replace(network, logits=logits), crops, np.ones(crops.shape, bool), flips=True)
+    views = choose_views(replace(network, logits=logits), crops, np.ones(crops.shape, bool))
     assert [(view.turns, view.mirror) for view in views] == [(0, False), (0, True)]
     assert views[0].weight == pytest.approx(TOLD_ODDS / (TOLD_ODDS + 1), abs=0.02)
     assert sum(asked) == 8 + 2 * 8

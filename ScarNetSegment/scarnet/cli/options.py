@@ -67,10 +67,7 @@ Remote = Annotated[
 NoReport = Annotated[bool, typer.Option("--no-report", help="Leave HTML pages and PDFs out.")]
 Flips = Annotated[
     Optional[bool],
-    typer.Option(
-        "--flips/--no-flips",
-        help="Average over views of several sizes, tilts and likely orientations.",
-    ),
+    typer.Option("--flips/--no-flips", help="Average over views of several sizes, tilts and likely orientations."),
 ]
 Folds = Annotated[Optional[str], typer.Option(help="Folds of cases.csv, such as 1,2,3,4. Default: all.")]
 ModelVersion = Annotated[str, typer.Option(help="Version on the model's card.")]

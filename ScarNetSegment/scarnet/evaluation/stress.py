@@ -13,6 +13,7 @@ from scipy import ndimage
 from scarnet.conventions import Label
 from scarnet.segmentation.crop import resampling_matrix
 from scarnet.segmentation.orientations import turn
+from scarnet.segmentation.tilt import rotation
 from scarnet.series import LgeSeries, StackGeometry
 from scarnet.training.data import resample_labels
 
@@ -96,8 +97,7 @@ def tilted(case: Case, degrees: float) -> Case:
     series, labels = case
     spacing = np.array(series.geometry.pixel_spacing_mm)
     middle = np.argwhere(labels > 0)[:, 1:].mean(axis=0)
-    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    matrix = np.array([[cosine, sine], [-sine, cosine]]) * spacing / spacing[:, None]
+    matrix = rotation(-degrees) * spacing / spacing[:, None]
 
     def at(plane: np.ndarray, order: int) -> np.ndarray:
         low = float(plane.min())

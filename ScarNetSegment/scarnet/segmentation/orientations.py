@@ -28,5 +28,7 @@ def average_over_orientations(
     rounding of 32-bit sums.
     """
     views = ORIENTATIONS if flips else ORIENTATIONS[:1]
-    parts = [turn_back(probability(turn(inputs, *view)), *view) for view in views]  # all at once would be slower
+    parts = [
+        turn_back(probability(turn(inputs, *view)), *view) for view in views
+    ]  # all at once is slower on a processor
     return np.mean(parts, axis=0, dtype=np.float32)

@@ -39,7 +39,7 @@ class TiltedGrid(CropGrid):
         middle = super().pixel_to_lps(slice_index, (self.side - 1) / 2, (self.side - 1) / 2)
         axes = np.stack([self.geometry.row_direction, self.geometry.column_direction])
         untilted_mm = axes @ (super().pixel_to_lps(slice_index, row, column) - middle)
-        return middle + _rotation(self.tilt_deg) @ untilted_mm @ axes
+        return middle + rotation(self.tilt_deg) @ untilted_mm @ axes
 
     def _turn_back(self, crops: np.ndarray) -> np.ndarray:
         crops = super()._turn_back(crops)
@@ -59,7 +59,7 @@ def _sampling(
     starts, steps, sizes = (np.array(values) for values in zip(*axes, strict=True))
     half = (side - 1) / 2
     middle = starts + half * steps
-    matrix = steps[:, None] * _rotation(tilt_deg)
+    matrix = steps[:, None] * rotation(tilt_deg)
     offset = middle - matrix @ np.full(2, half)
     pixels = np.stack(np.meshgrid(*[np.arange(side)] * 2, indexing="ij"), axis=-1) @ matrix.T + offset
     inside = ((pixels > -0.5 - 1e-6) & (pixels < sizes - 0.5 + 1e-6)).all(axis=-1)
@@ -72,10 +72,13 @@ def _sampling(
 
 @lru_cache(maxsize=8)
 def _turning(side: int, degrees: float) -> sparse.csr_array:
-    """`(side**2, side**2)` weights of bilinear interpolation that turn a square about its middle; nothing comes from beyond it."""
+    """`(side**2, side**2)` weights of bilinear interpolation that turn a square about its middle; nothing comes from beyond it.
+
+    All classes and slices at once: plane by plane with ndimage, as exact, took ten times as long.
+    """
     middle = (side - 1) / 2
     to = np.indices((side, side)).reshape(2, -1)
-    at = _rotation(degrees) @ (to - middle) + middle
+    at = rotation(degrees) @ (to - middle) + middle
     low = np.floor(at).astype(int)
     share = at - low
     matrix = sparse.csr_array((side**2, side**2), dtype=np.float32)
@@ -91,6 +94,7 @@ def _turning(side: int, degrees: float) -> sparse.csr_array:
     return matrix
 
 
-def _rotation(degrees: float) -> np.ndarray:
+def rotation(degrees: float) -> np.ndarray:
+    """`(2, 2)`: turns from the first axis to the second."""
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[cosine, -sine], [sine, cosine]])

@@ -50,12 +50,15 @@ def look(
 
     `views`: of an earlier look at the same stack; chosen and returned unless given.
     """
-    if views is None:
+    if views is None and orientation_of(network) == "patient":
         if on_progress is not None:
             on_progress(0, len(series.image), "Seeing which way up the heart is")
-        views = choose_views(network, *grid.extract(series.image), flips=flips, is_cancelled=is_cancelled)
+        views = choose_views(network, *grid.extract(series.image), is_cancelled)
+    elif views is None:
+        views = all_orientations()
+    views = views if flips else views[:1]
     looks = looks_of(orientation_of(network), several=flips)
-    grids = [grid] if len(looks) == 1 else [_looked_at(grid, look) for look in looks]
+    grids = [grid] if len(looks) == 1 else [_looked_at(grid, one) for one in looks]
     crops = [at.extract(series.image) for at in grids]
     said = predict(network, crops, views, on_progress=on_progress, is_cancelled=is_cancelled)
     shares = look_weights(looks, said).astype(np.float32)
@@ -68,26 +71,25 @@ def look(
     return probabilities, views
 
 
-def _looked_at(grid: CropGrid, look: Look) -> TiltedGrid:
-    return TiltedGrid(grid.geometry, grid.center_lps_mm, grid.side, grid.pixel_mm * look.size, look.tilt_deg)
+def _looked_at(grid: CropGrid, how: Look) -> TiltedGrid:
+    return TiltedGrid(grid.geometry, grid.center_lps_mm, grid.side, grid.pixel_mm * how.size, how.tilt_deg)
 
 
 def choose_views(
-    network: LoadedNetwork,
-    crops: np.ndarray,
-    inside: np.ndarray,
-    *,
-    flips: bool,
-    is_cancelled: CancelCallback | None = None,
+    network: LoadedNetwork, crops: np.ndarray, inside: np.ndarray, is_cancelled: CancelCallback | None = None
 ) -> list[View]:
-    """By a look at crops that are not tilted, `[slice, side, side]` of a CropGrid; one view alone without `flips`.
+    """The likely ones, the likeliest first, by a look at crops that are not tilted, `[slice, side, side]` of a CropGrid.
 
-    A network that was trained on upright hearts finds out which way up they are: files may not say so, and headers may lie.
+    A network that was trained on upright hearts finds out which way up they are: files may not say so, and headers may lie. Slice by slice, the
+    middle one first; an orientation that is unlikely by what was seen so far is not looked at again.
     """
-    views = all_orientations()
-    if orientation_of(network) == "patient":
-        views = _likely_views(_Viewer(network, [(crops, inside)], is_cancelled), len(crops))
-    return views if flips else views[:1]
+    viewer, count, views = _Viewer(network, [(crops, inside)], is_cancelled), len(crops), all_orientations()
+    slices = np.argsort(np.abs(np.arange(count) - (count - 1) / 2), kind="stable")
+    for seen in range(1, count + 1):
+        views = likely_views(views, viewer.at(views, slices[:seen]))
+        if len(views) == 1:
+            break
+    return [view for view in views if view.weight >= LEAST_WEIGHT * views[0].weight]
 
 
 def predict(
@@ -113,17 +115,6 @@ def predict(
     return np.split(average(parts, views).swapaxes(0, 1), len(crops), axis=1)
 
 
-def _likely_views(viewer: "_Viewer", count: int) -> list[View]:
-    """Slice by slice, the middle one first; an orientation that is unlikely by what was seen so far is not looked at again."""
-    views = all_orientations()
-    slices = np.argsort(np.abs(np.arange(count) - (count - 1) / 2), kind="stable")
-    for seen in range(1, len(slices) + 1):
-        views = likely_views(views, viewer.at(views, slices[:seen]))
-        if len(views) == 1:
-            break
-    return [view for view in views if view.weight >= LEAST_WEIGHT * views[0].weight]
-
-
 class _Viewer:
     """A network at the crops of a stack, one look after the other; what it has seen once it does not look at again.
 
@@ -133,7 +124,7 @@ class _Viewer:
     def __init__(self, network: LoadedNetwork, crops: list[tuple[np.ndarray, np.ndarray]], is_cancelled):
         self._network, self._is_cancelled = network, is_cancelled
         in_slices = network.card.input["in_slices"]
-        self._inputs = np.concatenate([with_neighbours(normalise(*look), in_slices) for look in crops])
+        self._inputs = np.concatenate([with_neighbours(normalise(*one), in_slices) for one in crops])
         self._seen: dict[tuple[View, int], np.ndarray] = {}
 
     def at(
