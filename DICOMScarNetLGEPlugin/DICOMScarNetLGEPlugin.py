@@ -16,6 +16,7 @@ class DICOMScarNetLGEPluginClass(DICOMPlugin):
         super().__init__()
         self.loadType = "LGE short axis"
         self.tags["studyInstanceUID"] = "0020,000D"
+        self.tags["modality"] = "0008,0060"  # Slicer 5.10 does not know it by itself
 
     def examineForImport(self, fileLists):
         """One loadable for each LGE short-axis stack among all series that are examined together.

@@ -135,6 +135,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.presenter = None
         self._timer = None
         self._updating = False
+        self._importing = False
         self._shownVolume = None
         self._shownBullseye = ""
 
@@ -174,7 +175,9 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.packagesPath.connect("currentPathChanged(QString)", self.onFolderChanged)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self.onSceneEndBatch)
         slicer.app.connect("aboutToQuit()", self.stop)
         self.start()
 
@@ -214,16 +217,28 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.stop()
         self.ui.editor.setSegmentationNode(None)
         self.ui.editor.removeViewObservations()
+        self._shownVolume = None  # the next scene gives its volumes the same IDs again
 
     def onSceneEndClose(self, caller, event):
         self.stop()
         self._setUpEditor()
         self.start()
 
+    def onSceneStartImport(self, caller, event):
+        """Slicer's selectors empty and fill themselves at the end of an import: not the user's choices."""
+        self._importing = True
+
     def onSceneEndImport(self, caller, event):
         """A scene was added: take over its state, unless a segmentation is under way."""
+        self._importing = False
         if self.presenter is None or not self.presenter.running:
             self.onSceneEndClose(caller, event)
+        else:
+            self.show()
+
+    def onSceneEndBatch(self, caller, event):
+        """The segment editor takes no segmentation before the batch that an import is part of has ended."""
+        self.show()
 
     def _setUpEditor(self):
         name = "ScarNetSegmentEditor"
@@ -285,12 +300,15 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.presenter.tick()
 
     def onVolumeChosen(self, node):
-        if not self._updating and self.presenter is not None:  # none while a scene closes
+        if self._isUsersChoice():
             self.presenter.choose_volume(node)
 
     def onSegmentationChosen(self, node):
-        if not self._updating and self.presenter is not None:
+        if self._isUsersChoice():
             self.presenter.choose_segmentation(node)
+
+    def _isUsersChoice(self):
+        return not (self._updating or self._importing or self.presenter is None)  # none while a scene closes
 
     def onSegmentOrCancel(self):
         if self.presenter.running:
@@ -347,7 +365,7 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.presenter.export(self.ui.exportDirectory.directory, dicom=dicom, scene=self.ui.sceneCheckBox.checked)
 
     def onAdvancedChanged(self, *unused):
-        if self._updating or self.presenter is None:
+        if not self._isUsersChoice():
             return
         parameters, ui = self.presenter.parameters, self.ui
         parameters.model = self._models[ui.modelSelector.currentIndex]
@@ -388,7 +406,8 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         settings, parameters = qt.QSettings(), self.presenter.parameters
         for key in REMEMBERED:
             value = settings.value(f"ScarNet/{key}")
-            if value and not parameters.chosen(key):
+            known = {"model": self._models, "device": self._devices, "method": self._methods}.get(key)
+            if value and not parameters.chosen(key) and (known is None or value in known):
                 setattr(parameters, key, value)
         documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
         self._updating = True
@@ -456,7 +475,10 @@ class ScarNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (ui.deviceSelector, self._devices, parameters.device),
             (ui.methodSelector, self._methods, parameters.method),
         ):
-            selector.currentIndex = values.index(value) if value in values else 0
+            if value not in values:  # of a scene from elsewhere: shown as it is, and another can be chosen
+                values.append(value)
+                selector.addItem(_("{name} (not on this computer)").format(name=value))
+            selector.currentIndex = values.index(value)
         ui.centerSelector.setCurrentNode(parameters.lv_center)
         ui.insertionSelector.setCurrentNode(parameters.rv_insertion)
         ui.remoteSelector.setCurrentNode(parameters.remote)

@@ -90,8 +90,8 @@ class MRMLWidget(QtWidgets.QWidget):
     """Hands its scene on, as the connections of the .ui do."""
 
     def setMRMLScene(self, scene):
-        for combo in self.findChildren(NodeComboBox):
-            combo.setMRMLScene(scene)
+        for child in (*self.findChildren(NodeComboBox), *self.findChildren(SegmentEditor)):
+            child.setMRMLScene(scene)
 
 
 class NodeComboBox(QtWidgets.QComboBox):
@@ -108,9 +108,22 @@ class NodeComboBox(QtWidgets.QComboBox):
 
     def setMRMLScene(self, scene):
         self._scene = scene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent):
-            scene.AddObserver(event, lambda *unused: self._fill(self.currentNode()))
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            scene.AddObserver(event, self._on_node)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            scene.AddObserver(event, self._on_scene)
         self._fill(None)
+
+    def _on_node(self, *unused):
+        if not self._scene.IsImporting():
+            self._fill(self.currentNode())
+
+    def _on_scene(self, *unused):
+        """All rows go and come again (qMRMLSceneModel::updateScene), so that the current node is none in between."""
+        was = self.currentNode()
+        self._fill(None)
+        if was is not None:
+            self.currentNodeChanged.emit(None)
 
     def _fill(self, current):
         types_ = self.property("nodeTypes") or []
@@ -250,11 +263,21 @@ class SegmentEditor(Standing):
     def setMRMLSegmentEditorNode(self, node):
         self.editorNode = node
 
+    def setMRMLScene(self, scene):
+        scene.AddObserver(scene.EndImportEvent, lambda *unused: setattr(self, "_node", None))
+        scene.AddObserver(scene.EndBatchProcessEvent, self._on_batch)
+
+    def _on_batch(self, *unused):
+        """What its selector shows, nothing after an import, becomes the segmentation (qMRMLSegmentEditorWidget.cxx)."""
+        if self.editorNode is not None and self.editorNode.GetSegmentationNode() is not self._node:
+            self.setSegmentationNode(self._node)
+
     def setSegmentationNode(self, node):
-        self._node = node
         if self.editorNode is not None:
             self.editorNode.SetAndObserveSegmentationNode(node)
-        self.list()
+        if not slicer.mrmlScene.IsBatchProcessing():  # the real one shows nothing new before a batch has ended
+            self._node = node
+            self.list()
 
     def list(self):
         """Segments as they are now."""

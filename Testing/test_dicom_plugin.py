@@ -40,7 +40,11 @@ class DICOMPlugin:
 
     def __init__(self):
         self.loadType, self.loadableCache = "Generic DICOM", {}
-        self.tags = {"seriesInstanceUID": "0020,000E", "modality": "0008,0060", "instanceUID": "0008,0018"}
+        self.tags = {
+            "seriesDescription": "0008,103E",
+            "seriesNumber": "0020,0011",
+            "frameOfReferenceUID": "0020,0052",
+        }  # 5.10
         self.placed = []
 
     def getCachedLoadables(self, files):

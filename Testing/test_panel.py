@@ -515,12 +515,107 @@ def test_a_segmentation_from_elsewhere_is_measured(make, volume, phantom):
         )
     presenter.choose_segmentation(node)
     assert presenter.report.scar.volume_ml == quantify(phantom.series, phantom.labels).scar.volume_ml
-    assert presenter.report.provenance["model"] is None and recall(node) is None
+    assert presenter.report.provenance["model"] is None and recall(node, volume) is None
     assert [row.index for row in presenter.slices] == sorted(row.index for row in presenter.slices)
     node.GetSegmentation().RemoveSegment(node.GetSegmentation().GetSegmentIdBySegmentName("Myocardium"))
     settle(presenter)
     assert presenter.report is None and "LV myocardium" in presenter.message.text
     assert not presenter.export_button.enabled
+
+
+def point(presenter, which, lps):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", which)
+    node.AddControlPoint(-lps[0], -lps[1], lps[2])
+    setattr(presenter.parameters, which, node)
+    presenter.refresh()
+
+
+def test_points_of_one_patient_are_not_the_nexts(done, phantom, known):
+    inside = phantom.series.geometry.index_to_lps(np.array([5, 60, 60]))
+    for which in ("lv_center", "rv_insertion", "remote"):
+        point(done, which, inside)
+    assert done.report is not None
+    other = nodes.volume_from_series(phantom.series, "the next")
+    done.choose_volume(other)
+    p = done.parameters
+    assert (p.lv_center, p.rv_insertion, p.remote) == (None, None, None)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 3
+
+
+@pytest.mark.parametrize("which", ["rv_insertion", "remote"])
+def test_a_point_outside_the_images_is_refused(done, phantom, which):
+    point(done, which, phantom.series.geometry.index_to_lps(np.array([5, 60, 600])))
+    assert done.report is None and "outside the images" in done.message.text
+
+
+def test_a_segmentation_brings_its_own_volume(done, small_phantom):
+    """Slicer's selector takes the next segmentation when one is deleted: it may be another patient's."""
+    first, own = done.parameters.segmentation, done.parameters.volume
+    expected = done.report.lv
+    done.choose_volume(nodes.volume_from_series(small_phantom.series, "another"))
+    assert done.parameters.segmentation is None
+    done.choose_segmentation(first)
+    assert done.parameters.volume is own and done.report.lv == expected
+    assert own.GetName() in done.message.text and done.report.provenance["edits"] is None
+
+
+def test_a_twin_of_the_volume_may_be_measured_too(done, phantom):
+    """Magnitude beside PSIR: the same field of view."""
+    node, expected = done.parameters.segmentation, done.report.lv
+    twin = nodes.volume_from_series(phantom.series, "magnitude")
+    done.choose_volume(twin)
+    done.choose_segmentation(node)
+    assert done.parameters.volume is twin and done.report.lv == expected and done.message is None
+
+
+def test_moving_the_volume_alone_is_said_and_is_no_correction(done):
+    import vtk
+
+    done.toggle_reviewed()
+    node, before = done.parameters.segmentation, len(done.report.provenance["history"])
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkTransform()
+    matrix.Translate(12, 0, 0)
+    transform.SetMatrixTransformToParent(matrix.GetMatrix())
+    volume = done.parameters.volume
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    done.refresh()
+    assert done.message.kind == "warning" and "moved" in done.message.text
+    assert any("moved" in text for text in done.report.quality.warnings)
+    assert done.report.provenance["edits"] is None and len(done.report.provenance["history"]) == before
+    assert {tag(done, name) for name in ("LVMyocardium", "Scar")} == {"AUTOMATIC"}
+    node.SetAndObserveTransformNodeID(transform.GetID())  # now both are
+    done.refresh()
+    assert done.message is None and done.report.provenance["history"][-1]["what"] == "reviewed" and done.reviewed
+
+
+@pytest.mark.parametrize("where", ["another is chosen", "the module is closed"])
+def test_what_is_drawn_elsewhere_ends_a_review_too(done, where):
+    done.toggle_reviewed()
+    node, volume = done.parameters.segmentation, done.parameters.volume
+    scar = get_mask(done, "Scar")
+    scar[4] = False
+    if where == "another is chosen":
+        done.choose_segmentation(None)
+    else:
+        done.close()
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.ascontiguousarray(scar, np.uint8), node, "Scar", volume)
+    if where == "another is chosen":
+        done.choose_segmentation(node)
+        again = done
+    else:
+        again = Presenter(PanelParameters(done.parameters.node))
+    assert not again.reviewed and not again.report.provenance["reviewed"]
+    last = again.report.provenance["history"][-1]
+    assert last["what"] == "corrected" and last["changed_ml"]["Scar"] < 0
+    again.close()
+
+
+def test_dark_cores_need_a_segment(done):
+    assert done.core_button.enabled
+    done.parameters.segmentation.GetSegmentation().RemoveSegment("MVO")
+    settle(done)
+    assert not done.core_button.enabled and "Microvascular" in done.core_button.tooltip
 
 
 def test_measuring_is_no_correction(make, volume, phantom):

@@ -335,6 +335,12 @@ def test_a_point_is_picked_in_a_view(host, volume):
     click(host, "pickCenterButton")  # again: the same node, its point taken away
     assert parameters.lv_center.GetNumberOfControlPoints() == 0
     assert host.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
+    landmarks = host.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "the user's own")
+    for k in range(3):
+        landmarks.AddControlPoint(k, 0, 0)
+    choose(host, "remoteSelector", landmarks)
+    click(host, "pickRemoteButton")
+    assert landmarks.GetNumberOfControlPoints() == 3 and parameters.remote is not landmarks
 
 
 def test_an_intensity_method_is_listed_beside_the_scar(host, volume, worker_script):
@@ -363,6 +369,82 @@ def test_choices_come_back_in_a_new_scene_and_a_scenes_own_go_before_them(host, 
     host.panel.logic.getParameterNode().SetParameter("MyocardialDensity", "1.07")
     host.panel.start()
     assert ui.densitySpinBox.value == 1.07
+
+
+def test_a_model_that_is_not_here_can_be_left(host, volume):
+    """Of the settings it is forgotten, of a scene it is shown as it is; choosing another works either way."""
+    host.settings.setValue("ScarNet/model", "deleted")
+    host.panel.stop()
+    host.panel.start()
+    ui, parameters = host.panel.ui, host.panel.presenter.parameters
+    assert parameters.model == "default"
+    parameters.model = "a colleague's"
+    host.panel.presenter.refresh()
+    assert ui.modelSelector._q.currentText() == "a colleague's (not on this computer)"
+    ui.modelSelector._q.setCurrentIndex(0)
+    host.process()
+    assert host.panel.presenter.parameters.model == "default"
+
+
+@pytest.fixture
+def saved(host, volume, worker_script, tmp_path):
+    """A scene on disk with a volume and its segmentation, both chosen."""
+    choose(host, "volumeSelector", volume)
+    click(host, "segmentButton")
+    until(host, done(host))
+    keep = scene_files(host.scene)
+    assert host.scene.WriteToMRB(str(tmp_path / "s.mrb"))
+    yield str(tmp_path / "s.mrb")
+    del keep
+
+
+def open_scene(host, path, clear):
+    assert host.scene.ReadFromMRB(path, clear, slicer.vtkMRMLMessageCollection())
+    host.process()
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["opened", "added"])
+def test_a_scene_comes_with_its_choices_and_can_be_corrected(host, saved, phantom, clear):
+    """Slicer's selectors forget what they show while a scene is read, and its editor shows nothing before the end."""
+    host.scene.Clear(0)
+    other = nodes.volume_from_series(phantom.series, "another patient")
+    choose(host, "volumeSelector", other)
+    open_scene(host, saved, clear)
+    ui, parameters = host.panel.ui, host.panel.presenter.parameters
+    assert parameters.volume.GetName() == "LGE short axis" and host.panel.presenter.report is not None
+    assert parameters.segmentation is ui.editor.segmentationNode() is host.panel._editorNode.GetSegmentationNode()
+    assert ui.volumeSelector.currentNode() is parameters.volume and ui.correctionSection.enabled
+
+
+def test_a_scene_added_while_it_runs_changes_nothing(host, saved, worker_script, phantom):
+    host.scene.Clear(0)
+    worker_script("time.sleep(0.05)")
+    other = nodes.volume_from_series(phantom.series, "another patient")
+    choose(host, "volumeSelector", other)
+    click(host, "segmentButton")
+    assert host.panel.presenter.running
+    open_scene(host, saved, False)
+    until(host, done(host))
+    assert host.panel.presenter.parameters.volume is other is host.panel.ui.volumeSelector.currentNode()
+    assert host.panel.presenter.report is not None
+
+
+def test_the_next_patient_is_shown_in_its_plane_too(host, volume, phantom):
+    def normal():
+        matrix = host.red.GetSliceNode().GetSliceToRAS()
+        return np.array([matrix.GetElement(row, 2) for row in range(3)])
+
+    choose(host, "volumeSelector", volume)
+    expected = normal()
+    host.scene.Clear(0)
+    host.process()
+    host.red.GetSliceNode().GetSliceToRAS().Identity()
+    host.red.GetSliceNode().UpdateMatrices()
+    assert not np.allclose(normal(), expected)
+    again = nodes.volume_from_series(phantom.series, "next")
+    choose(host, "volumeSelector", again)
+    assert np.allclose(normal(), expected)
+    assert host.red.GetSliceCompositeNode().GetBackgroundVolumeID() == again.GetID()
 
 
 def test_the_scene_is_exported_too_and_dicom_says_why_not(host, volume, worker_script, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,15 +20,27 @@ from scarnet.export.bullseye import bullseye
 from scarnet.export.content import ModelValues, method_name, model_values
 from scarnet.panel.job import JobState, Progress, SegmentationJob
 from scarnet.panel.parameters import PanelParameters
-from scarnet.panel.record import MODEL, READER, history, note, recall, remember, remove_orphans
+from scarnet.panel.record import (
+    MODEL,
+    READER,
+    changed_since_measured,
+    history,
+    note,
+    recall,
+    remember,
+    remember_measured,
+    remove_orphans,
+)
 from scarnet.quantification import QuantificationParameters, ScarReport, quantify, summarise_edits
 from scarnet.quantification.quantify import concern
 from scarnet.scene.correction import follow_erasures
 from scarnet.scene.nodes import (
     fill_table,
+    lies_on,
     masks_from_segmentation,
     new_segmentation,
     reading_key,
+    reference_volume,
     segment_ids,
     series_from_volume,
 )
@@ -36,7 +48,7 @@ from scarnet.scene.points import point_lps_mm, start_placing, stop_placing
 from scarnet.scene.review import is_reviewed, mark_reviewed, mark_unreviewed
 from scarnet.scene.views import set_window
 from scarnet.segments import ALGORITHM_TYPE_TAG, algorithm_name, labels_from_masks
-from scarnet.series import LgeSeries
+from scarnet.series import LgeSeries, StackGeometry
 from scarnet.series.dicom import with_dicom_files
 
 #: Points that a user may place in a view: parameter, name of the node.
@@ -112,6 +124,7 @@ class Presenter:
         self._job: SegmentationJob | None = None
         self._job_volume_id, self._job_content = "", ""
         self._masks: dict[str, np.ndarray] = {}
+        self._grid: StackGeometry | None = None
         self._labels: np.ndarray | None = None
         self._edited_at: float | None = None
         self._own_edit = False
@@ -189,6 +202,8 @@ class Presenter:
             return Button(text, False, self._("There are no segments yet: segment or draw the myocardium."))
         if self.report.scar.volume_ml == 0:
             return Button(text, False, self._("There is no scar that could enclose a dark core."))
+        if "MVO" not in self._masks:
+            return Button(text, False, self._("There is no segment for them: name one 'Microvascular obstruction'."))
         return Button(
             text,
             True,
@@ -287,22 +302,35 @@ class Presenter:
     # --- what the user does -----------------------------------------------------------------------------------------
 
     def choose_volume(self, volume) -> None:
-        """Another LGE volume; a segmentation of another volume is let go of, not deleted."""
+        """Another LGE volume; a segmentation of another volume, and points placed in it, are let go of, not deleted."""
         if volume is self.parameters.volume:
             return
-        self.parameters.volume = volume
-        self._labels = None
+        self._set_volume(volume)
         node = self.parameters.segmentation
-        if node is not None and node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is not volume:
+        if node is not None and reference_volume(node) is not volume:
             self.parameters.segmentation = None
         self.message = None
         self.refresh()
 
     def choose_segmentation(self, node) -> None:
-        """Show and measure another segmentation, ours or not."""
-        if node is not self.parameters.segmentation:
-            self.parameters.segmentation = node
-            self.refresh()
+        """Show and measure another segmentation, ours or not; with its own volume, where the chosen one lies elsewhere."""
+        if node is self.parameters.segmentation:
+            return
+        self.parameters.segmentation = node
+        own, volume = (None, None) if node is None else (reference_volume(node), self.parameters.volume)
+        if own is not None and own is not volume and (volume is None or not self._lies_on(node, volume)):
+            self._set_volume(own)
+            self.message = Message(
+                "info",
+                self._("{volume} was chosen too: the segmentation was drawn on it.").format(volume=own.GetName()),
+            )
+        self.refresh()
+
+    def _set_volume(self, volume) -> None:
+        if self.parameters.volume is not None:
+            for which in POINTS:  # of another patient, perhaps
+                setattr(self.parameters, which, None)
+        self.parameters.volume = volume
 
     def segment_or_cancel(self) -> None:
         if self.running:
@@ -383,7 +411,7 @@ class Presenter:
         self.refresh()
         if self.report is None:
             raise ScarNetError(self._("There is no report to export."))
-        run = recall(self.parameters.segmentation)
+        run = recall(self.parameters.segmentation, self.parameters.volume)
         folder = _new_folder(Path(parent))
         written = write_outputs(folder, self._series(), self._labels, self.report, segmentation=run, with_dicom=dicom)
         if scene:
@@ -407,7 +435,6 @@ class Presenter:
         """Measure the segmentation as it is now, and show it."""
         self._edited_at, self._points = None, self._placed_points()
         node, volume = self.parameters.segmentation, self.parameters.volume
-        before = self._labels if self._observed is not None and self._observed[0] is node else None
         self._observe(node)
         self.report, self._labels = None, None
         if node is not None and volume is not None:
@@ -415,7 +442,7 @@ class Presenter:
                 with (
                     self._own_edits()
                 ):  # reading a segment may make Slicer say that it changed: measuring is no correction
-                    self._measure(node, volume, before)
+                    self._measure(node, volume)
             except ScarNetError as error:
                 self.message = Message("warning", str(error))
         self._changed()
@@ -434,28 +461,27 @@ class Presenter:
 
     # --- how --------------------------------------------------------------------------------------------------------
 
-    def _measure(self, node, volume, before: np.ndarray | None) -> None:
-        """`before`: labels of this segmentation when it was last measured."""
+    def _measure(self, node, volume) -> None:
         series = self._series()
         masks = masks_from_segmentation(node, volume)
-        if self._masks and self._same_grid(masks):
+        if self._masks and series.geometry.matches(self._grid):
             with self._own_edits():
                 follow_erasures(node, volume, self._masks, masks)
-        self._masks = masks
+        self._masks, self._grid = masks, series.geometry
         if "LVMyocardium" not in masks:
             raise ScarNetError(
                 self._("The segmentation has no segment of the LV myocardium: name one 'LV myocardium'.")
             )
         labels = labels_from_masks(masks)
-        run = recall(node)
-        if run is not None and run.labels.shape != labels.shape:
-            run = None  # the record belongs to another grid: not to this volume
+        run = recall(node, volume)
         edits = None if run is None else summarise_edits(run.labels, labels, series.geometry)
         if edits is not None:
             self._mark_edited(node, edits)
-        self._note_correction(node, before, labels, series)
+        in_place = self._lies_on(node, volume)
+        if in_place:
+            self._note_correction(node, labels, series.geometry)
         self.report = quantify(
-            series,
+            self._with_word_on_place(series, in_place),
             labels,
             parameters=QuantificationParameters(
                 self.parameters.density_g_per_ml,
@@ -496,17 +522,36 @@ class Presenter:
                     if segment.GetTag(ALGORITHM_TYPE_TAG, value) and str(value) == "AUTOMATIC":
                         segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC")
 
-    def _note_correction(self, node, before: np.ndarray | None, labels: np.ndarray, series: LgeSeries) -> None:
-        """Into the history, and a review that came before it no longer holds."""
-        if before is None or before.shape != labels.shape:
-            return
-        changes = summarise_edits(before, labels, series.geometry)
+    def _note_correction(self, node, labels: np.ndarray, geometry: StackGeometry) -> None:
+        """Into the history, and a review that came before it no longer holds; also of what was drawn in other modules."""
+        changes = changed_since_measured(node, labels, geometry)
+        remember_measured(node, labels, geometry)
         if changes is None:
             return
-        note(node, READER, "corrected", {name: c["corrected_ml"] - c["model_ml"] for name, c in changes.items()})
+        note(node, READER, "corrected", changes)
         if is_reviewed(node):
             with self._own_edits():
                 mark_unreviewed(node)
+
+    def _with_word_on_place(self, series: LgeSeries, in_place: bool) -> LgeSeries:
+        """With a warning, also in the panel, where the segmentation was drawn on other images than it is measured on."""
+        text = self._(
+            "The segmentation was drawn on another field of view than this volume's, or one of the two was moved since: "
+            "check that they belong together."
+        )
+        if in_place:
+            if self.message is not None and self.message.text == text:
+                self.message = None
+            return series
+        self.message = Message("warning", text)
+        return replace(series, warnings=(*series.warnings, text))
+
+    @staticmethod
+    def _lies_on(node, volume) -> bool:
+        try:
+            return lies_on(node, volume)
+        except ScarNetError:  # under a warping transform
+            return False
 
     def _take_in(self) -> None:
         """The worker has ended: into the scene, or a sentence why not."""
@@ -577,10 +622,6 @@ class Presenter:
 
     def _placed_points(self) -> tuple:
         return tuple(point_lps_mm(getattr(self.parameters, which)) for which in POINTS)
-
-    def _same_grid(self, masks: dict[str, np.ndarray]) -> bool:
-        shapes = {mask.shape for mask in (*masks.values(), *self._masks.values())}
-        return len(shapes) == 1
 
     def _observe(self, node) -> None:
         """Follow edits of `node` alone."""

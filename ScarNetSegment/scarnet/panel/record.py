@@ -9,12 +9,17 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import slicer
 
+from scarnet.errors import InputError
+from scarnet.quantification import summarise_edits
+from scarnet.scene.nodes import grid_of
 from scarnet.segmentation import ScarSegmentation
+from scarnet.series import StackGeometry
+from scarnet.series.checks import content_sha256
 
 RUN_ATTRIBUTE = "ScarNet.Run"
 MODEL_LABELS_ROLE = "scarnetModelLabels"
 MODEL_LABELS_ATTRIBUTE = "ScarNet.ModelLabels"
-HISTORY_ATTRIBUTE = "ScarNet.History"
+HISTORY_ATTRIBUTE, MEASURED_ATTRIBUTE = "ScarNet.History", "ScarNet.Measured"
 MODEL, READER = "model", "reader"
 #: Corrections that follow one another within this are one entry of the history: strokes are many, sittings few.
 SAME_SITTING = timedelta(minutes=10)
@@ -43,12 +48,15 @@ def remember(node, volume, result: ScarSegmentation) -> None:
     node.SetNodeReferenceID(MODEL_LABELS_ROLE, reference.GetID())
 
 
-def recall(node) -> ScarSegmentation | None:
-    """What `remember` kept; None for a segmentation from elsewhere, or whose record was deleted or damaged."""
+def recall(node, volume) -> ScarSegmentation | None:
+    """What `remember` kept; None for a segmentation from elsewhere, whose record was deleted or damaged, or where the model's labels
+    do not lie on the grid of `volume`: what is measured there cannot be told from them."""
     text, reference = node.GetAttribute(RUN_ATTRIBUTE), node.GetNodeReference(MODEL_LABELS_ROLE)
     if not text or reference is None or reference.GetImageData() is None:
         return None
     try:
+        if not grid_of(reference).matches(grid_of(volume)):
+            return None
         facts = json.loads(text)
         return ScarSegmentation(
             labels=np.array(slicer.util.arrayFromVolume(reference), np.uint8),
@@ -63,8 +71,41 @@ def recall(node) -> ScarSegmentation | None:
             parameters=facts["parameters"],
             warnings=tuple(facts["warnings"]),
         )
+    except (InputError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember_measured(node, labels: np.ndarray, geometry: StackGeometry) -> None:
+    """Keep with the segmentation what it was when it was last measured, by which `changed_since_measured` tells."""
+    facts = {
+        "content": content_sha256(labels, geometry),
+        "grid": content_sha256(labels[:0], geometry),
+        "volumes_ml": _volumes_ml(labels, geometry),
+    }
+    node.SetAttribute(MEASURED_ATTRIBUTE, json.dumps(facts))
+
+
+def changed_since_measured(node, labels: np.ndarray, geometry: StackGeometry) -> dict[str, float] | None:
+    """Net change in mL of each structure since the segmentation was last measured, in whichever module or session it was drawn at.
+
+    None where nothing has changed, and where that cannot be told: never measured, or on another grid.
+    """
+    try:
+        facts = json.loads(node.GetAttribute(MEASURED_ATTRIBUTE) or "{}")
+        if facts["grid"] != content_sha256(labels[:0], geometry) or facts["content"] == content_sha256(
+            labels, geometry
+        ):
+            return None
+        before, now = facts["volumes_ml"], _volumes_ml(labels, geometry)
+        changes = {name: now.get(name, 0.0) - before.get(name, 0.0) for name in {**before, **now}}
     except (ValueError, KeyError, TypeError):
         return None
+    return {name: change for name, change in changes.items() if abs(change) > 1e-9}
+
+
+def _volumes_ml(labels: np.ndarray, geometry: StackGeometry) -> dict[str, float]:
+    drawn = summarise_edits(np.zeros_like(labels), labels, geometry) or {}
+    return {name: edit["corrected_ml"] for name, edit in drawn.items()}
 
 
 def _array(values: list[float] | None) -> np.ndarray | None:

@@ -43,12 +43,17 @@ class QuantificationParameters:
             raise InputError(
                 f"Myocardial density must lie between 0.9 and 1.2 g/mL, got {self.myocardial_density_g_per_ml}."
             )
-        for what, point in (
-            ("The anterior RV insertion", self.anterior_rv_insertion_lps_mm),
-            ("The remote point", self.remote_lps_mm),
-        ):
+        for what, point in self.points.items():
             if point is not None and not (len(point) == 3 and all(math.isfinite(value) for value in point)):
                 raise InputError(f"{what} takes three numbers (LPS, mm), got {tuple(point)}.")
+
+    @property
+    def points(self) -> dict[str, tuple[float, float, float] | None]:
+        """What a user may point at, by the name that errors call it."""
+        return {
+            "The anterior RV insertion": self.anterior_rv_insertion_lps_mm,
+            "The remote point": self.remote_lps_mm,
+        }
 
 
 def quantify(
@@ -65,7 +70,8 @@ def quantify(
 
     `segmentation`: the run that gave the labels, for doubt and model; `provenance`: more facts to record; `notes`:
     warnings from wherever the labels were read; `patient`: whom the report names, nobody unless given. Pixels are counted as whole numbers before anything is multiplied, so
-    that the same labels give the same digits from any source. Raises InputError without myocardium or on another grid.
+    that the same labels give the same digits from any source. Raises InputError without myocardium, on another grid, or for
+    a point outside the images.
     """
     if labels.shape != series.image.shape:
         raise InputError(
@@ -74,6 +80,11 @@ def quantify(
     counts = np.stack([np.count_nonzero(labels == label, axis=(1, 2)) for label in Label], axis=1)
     if counts[:, Label.MYOCARDIUM :].sum() == 0:
         raise InputError("The segmentation holds no left-ventricular myocardium; segment or draw it first.")
+    for what, point in parameters.points.items():
+        if point is not None and not series.geometry.shows(np.array(point)):
+            raise InputError(
+                f"{what} lies outside the images, at {tuple(round(p, 1) for p in point)} (LPS, mm): move it there, or give none."
+            )
     weights = series.geometry.voxel_volumes_ml
     if not np.isfinite(weights).all():
         raise InputError("A single slice without a thickness has no volume; give a stack of slices.")

@@ -41,7 +41,7 @@ def series_from_volume(volume) -> LgeSeries:
     check_slices(array.shape[0], name)
     check_pixels(array, name)
     try:
-        geometry = StackGeometry.from_affine_lps(_FLIP @ _ijk_to_world(volume), array.shape)
+        geometry = grid_of(volume)
     except ValueError as error:
         raise InputError(f"{name} cannot be used: {error}") from error
     geometry, notes = _as_acquired(volume, geometry)
@@ -123,10 +123,16 @@ def _reconstruction(volume, array: np.ndarray) -> Reconstruction:
     return Reconstruction.PSIR if is_signed(array) else Reconstruction.UNKNOWN
 
 
-def _ijk_to_world(volume) -> np.ndarray:
+def grid_of(volume) -> StackGeometry:
+    """Where the voxels of a volume node lie in the world. Raises InputError under a warping transform, ValueError for a sheared grid."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    parent = volume.GetParentTransformNode()
+    return StackGeometry.from_affine_lps(_FLIP @ _in_world(matrix, volume), volume.GetImageData().GetDimensions()[::-1])
+
+
+def _in_world(matrix, node) -> np.ndarray:
+    """4x4 of a `vtkMatrix4x4` in the coordinates of `node`, its transforms applied. Raises InputError where they warp."""
+    parent = node.GetParentTransformNode()
     if parent is not None:
         if not parent.IsTransformToWorldLinear():
             raise InputError(
@@ -199,6 +205,39 @@ def _show(node) -> None:
         inner = definition.segment_id in ("Scar", "MVO")
         display.SetSegmentOpacity2DFill(definition.segment_id, 0.35 if inner else 0.0)
         display.SetSegmentOpacity2DOutline(definition.segment_id, 1.0)
+
+
+def reference_volume(node):
+    """The volume on whose grid a segmentation was drawn; None where it is gone or was never known."""
+    return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+
+
+def lies_on(node, volume) -> bool:
+    """Whether a segmentation was drawn on the field of view of `volume`, to half a voxel; finer or coarser voxels are no matter.
+
+    True for one that does not say where it was drawn.
+    """
+    converter = slicer.vtkSegmentationConverter
+    text = node.GetSegmentation().GetConversionParameter(converter.GetReferenceImageGeometryParameterName())
+    grid = slicer.vtkOrientedImageData()
+    if not text or not converter.DeserializeImageGeometry(text, grid, False):
+        return True
+    matrix = vtk.vtkMatrix4x4()
+    grid.GetImageToWorldMatrix(matrix)
+    drawn = _corners(_in_world(matrix, node), grid.GetExtent())
+    volume.GetIJKToRASMatrix(matrix)
+    shown = _in_world(matrix, volume)
+    size = volume.GetImageData().GetDimensions()
+    corners = _corners(shown, [edge for n in size for edge in (0, n - 1)])
+    half_voxel_mm = 0.5 * np.linalg.norm(shown[:3, :3], axis=0).min()
+    return bool(np.linalg.norm(drawn[:, None] - corners, axis=2).min(axis=1).max() <= half_voxel_mm)
+
+
+def _corners(ijk_to_world: np.ndarray, extent) -> np.ndarray:
+    """`(8, 3)` outer corners of a box of voxels."""
+    edges = [(extent[2 * axis] - 0.5, extent[2 * axis + 1] + 0.5) for axis in range(3)]
+    index = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
+    return index @ ijk_to_world[:3, :3].T + ijk_to_world[:3, 3]
 
 
 def segment_ids(node) -> dict[str, list[str]]:

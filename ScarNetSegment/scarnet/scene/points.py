@@ -4,12 +4,13 @@ import slicer
 
 
 def start_placing(name: str, node=None):
-    """A `vtkMRMLMarkupsFiducialNode` (a new one called `name` unless given) whose one point the next click in a view sets.
+    """A `vtkMRMLMarkupsFiducialNode` whose one point the next click in a view sets: `node` where it is for one point alone,
+    else a new one called `name`. A list of landmarks of the user's is left as it is.
 
     Slicer's own place mode, left by itself after the click; Escape leaves it without a point.
     """
     scene = slicer.mrmlScene
-    if node is None:
+    if node is None or node.GetMaximumNumberOfControlPoints() != 1:
         node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", scene.GenerateUniqueName(name))
         node.SetMaximumNumberOfControlPoints(1)
         node.CreateDefaultDisplayNodes()

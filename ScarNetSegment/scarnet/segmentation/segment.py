@@ -275,10 +275,9 @@ def _percent_lv(series: LgeSeries, labels: np.ndarray) -> float:
 
 
 def _check_inside(series: LgeSeries, center: np.ndarray) -> None:
-    index = series.geometry.lps_to_index(center)
     if center.shape != (3,) or not np.isfinite(center).all():
         raise InputError(f"The LV centre must be three finite coordinates (LPS, mm), got {center.tolist()}.")
-    if not all(-0.5 <= i <= n - 0.5 for i, n in zip(index[1:], series.geometry.shape[1:], strict=True)):
+    if not series.geometry.shows(center):
         raise InputError(
             f"The LV centre {center.round(1).tolist()} (LPS, mm) lies outside the images; give a point inside the ventricle."
         )

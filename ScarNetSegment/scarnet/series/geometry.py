@@ -161,6 +161,11 @@ class StackGeometry:
             axis=-1,
         )
 
+    def shows(self, point_lps: np.ndarray) -> bool:
+        """Whether a point lies in the field of view, before or behind the stack as well."""
+        index = self.lps_to_index(point_lps)[1:]
+        return all(-0.5 <= i <= n - 0.5 for i, n in zip(index, self.shape[1:], strict=True))
+
     def matches(self, other: "StackGeometry", *, tolerance_mm: float = 1e-2) -> bool:
         """Same grid: equal shape and every corner within `tolerance_mm` (headers of common formats keep 1e-3 mm)."""
         if self.shape != other.shape:
