@@ -29,6 +29,7 @@ from scarnet.segments import (
 from scarnet.series import LgeSeries, StackGeometry, read_label_map
 from scarnet.series.dicom import is_dicom
 from scarnet.series.image_file import kind_of
+from scarnet.series.nifti import is_sheared, write_sform
 
 
 def write_label_map(path: Path, labels: np.ndarray, geometry: StackGeometry) -> None:
@@ -49,6 +50,8 @@ def write_volume(path: Path, values: np.ndarray, geometry: StackGeometry) -> Non
     image.SetOrigin([float(v) for v in affine[:3, 3]])
     with replacing(path) as part:
         sitk.WriteImage(image, str(part), True)
+        if kind_of(path) == "nifti" and is_sheared(affine):  # slices that drift: ITK would have straightened them
+            write_sform(part, affine)
 
 
 def write_segmentation(
@@ -128,7 +131,7 @@ def read_segmentation_file(
 
         stored, geometry, notes = read_dicom_segmentation(path, series)
     else:
-        labels, geometry = read_label_map(path)
+        labels, geometry = _label_map(path, series)
         stored = None if scar is None and myocardium is None else _values(labels)
         if stored is None and labels.max() > Label.MVO:
             raise InputError(
@@ -146,6 +149,17 @@ def read_segmentation_file(
             return ReadSegmentation(labels, notes, origins)
     labels, moved = onto_grid(labels, geometry, target, name=path.name, resample=resample)
     return ReadSegmentation(labels, notes + moved, origins)
+
+
+def _label_map(path: Path, series: LgeSeries) -> tuple[np.ndarray, StackGeometry]:
+    """Where the spacing of the image's header does not count, nor does that of labels drawn on the image."""
+    if series.spacing_source != "file":
+        rows, columns = series.geometry.pixel_spacing_mm
+        instead = columns, rows, float(series.geometry.slice_weights_mm[0])
+        labels, geometry = read_label_map(path, spacing_mm=instead)
+        if labels.shape == series.geometry.shape:
+            return labels, geometry
+    return read_label_map(path)
 
 
 def _values(labels: np.ndarray) -> list[StoredSegment]:

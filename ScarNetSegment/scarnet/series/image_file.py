@@ -17,7 +17,7 @@ from scarnet.series.checks import (
 )
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.lge import LgeSeries, SeriesSource
-from scarnet.series.nifti import stored_spacing_and_nonfinite
+from scarnet.series.nifti import read_nifti
 from scarnet.series.reconstruction import from_image, offset_note
 
 KINDS = {
@@ -35,17 +35,39 @@ def kind_of(path: Path) -> str | None:
     return next((kind for suffix, kind in KINDS.items() if path.name.lower().endswith(suffix)), None)
 
 
-def read_array(path: Path) -> tuple[np.ndarray, StackGeometry]:
-    """Voxels `[slice, row, column]` in the file's own type, and their grid. Raises InputError."""
+def read_array(
+    path: Path, *, spacing_mm: tuple[float, float, float] | None = None
+) -> tuple[np.ndarray, StackGeometry, tuple[str, ...]]:
+    """Voxels `[slice, row, column]` in the file's own type, their grid, and sentences on it for the user.
+
+    `spacing_mm`: columns, rows, slices, instead of what the header states. Raises InputError.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # ITK aborts the whole program, and no report could name the file
+        raise InputError("The file's name or that of its folder is not UTF-8; rename it.") from None
+    array, affine, notes = (_by_nifti if kind_of(path) == "nifti" else _by_itk)(path, spacing_mm)
+    try:
+        return array, StackGeometry.from_affine_lps(affine, array.shape), notes
+    except ValueError as error:
+        raise InputError(f"{path.name}: {error} Correct the header, or give the spacing with --spacing.") from error
+
+
+def _by_nifti(path: Path, spacing_mm: tuple[float, float, float] | None) -> tuple[np.ndarray, np.ndarray, tuple]:
+    image = read_nifti(path, spacing_mm=spacing_mm)
+    return image.voxels, image.affine_lps, image.notes
+
+
+def _by_itk(path: Path, spacing_mm: tuple[float, float, float] | None) -> tuple[np.ndarray, np.ndarray, tuple]:
     warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's warnings name files on standard error
     try:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
-        _check_header(reader, path)
+        _check_header(reader, path, spacing_mm)
         image = reader.Execute()
-    except (RuntimeError, OSError, EOFError) as error:
+    except (RuntimeError, OSError) as error:
         raise InputError(
             f"{path.name} cannot be read as an image: it is damaged or not what its name says; export it again."
         ) from error
@@ -54,16 +76,12 @@ def read_array(path: Path) -> tuple[np.ndarray, StackGeometry]:
     if image.GetDimension() == 4:  # a single volume: _check_header refused more
         image = image[..., 0]
     affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(spacing_mm or image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    array = sitk.GetArrayFromImage(image)
-    try:
-        return array, StackGeometry.from_affine_lps(affine, array.shape)
-    except ValueError as error:
-        raise InputError(f"{path.name}: {error} Correct the header, or give the spacing with --spacing.") from error
+    return sitk.GetArrayFromImage(image), affine, ()
 
 
-def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
+def _check_header(reader: sitk.ImageFileReader, path: Path, given: tuple[float, float, float] | None) -> None:
     size = reader.GetSize()
     if reader.GetNumberOfComponents() > 1:
         raise InputError(f"{path.name} is a colour or vector image; an LGE series of plain grey values is needed.")
@@ -73,16 +91,11 @@ def _check_header(reader: sitk.ImageFileReader, path: Path) -> None:
         )
     if len(size) < 3:
         check_slices(1, path.name)
-    spacing, nonfinite = tuple(reader.GetSpacing()[:3]), 0
-    if kind_of(path) == "nifti":
-        spacing, nonfinite = stored_spacing_and_nonfinite(path) or (spacing, nonfinite)
-    if not all(np.isfinite(s) and s > 0 for s in spacing):
+    spacing = tuple(reader.GetSpacing()[:3])
+    if given is None and not all(np.isfinite(s) and s > 0 for s in spacing):
         raise InputError(
-            f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header."
-        )
-    if nonfinite:
-        raise InputError(
-            f"{path.name} holds {nonfinite} values that are not numbers (NaN or infinite); export the series again."
+            f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header, or give the "
+            "spacing with --spacing."
         )
 
 
@@ -92,13 +105,14 @@ def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None
     Such files have no tags: whether they are magnitude or phase-sensitive is decided from the image alone, by the rule that
     DICOM without tags follows (`scarnet.series.reconstruction.from_image`). Where it cannot tell, the report's rules say so.
     """
-    array, geometry = read_array(path)
+    array, geometry, notes = read_array(path, spacing_mm=spacing_mm)
     check_slices(geometry.shape[0], path.name)
-    image = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, which is refused in words
+        image = array.astype(np.float32)
     check_pixels(image, path.name)
-    warnings, spacing_source = [], "file"
+    warnings, spacing_source = list(notes), "file"
     if spacing_mm is not None:
-        geometry, spacing_source = with_spacing(geometry, spacing_mm), "user"
+        spacing_source = "user"
     elif is_placeholder(geometry):
         geometry, spacing_source = with_spacing(geometry, TYPICAL_SPACING_MM), "assumed"
         warnings.append(
@@ -130,10 +144,6 @@ def is_placeholder(geometry: StackGeometry) -> bool:
 
 def with_spacing(geometry: StackGeometry, spacing_mm: tuple[float, float, float]) -> StackGeometry:
     """The same axes and first corner, another spacing (columns, rows, slices)."""
-    if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
-        raise InputError(
-            f"Spacing must be three positive numbers in mm (columns, rows, slices), got {tuple(spacing_mm)}."
-        )
     affine = geometry.affine_lps.copy()
     affine[:3, :3] = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0) * np.asarray(spacing_mm)
     return StackGeometry.from_affine_lps(affine, geometry.shape)

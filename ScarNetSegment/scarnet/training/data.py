@@ -71,7 +71,7 @@ def list_cases(folder: Path) -> list[CaseFile]:
 def read_case(case: CaseFile) -> tuple[LgeSeries, np.ndarray]:
     """Image and expert labels on one grid. Raises InputError when they do not fit."""
     series = read_lge(case.image, spacing_mm=case.spacing_mm)
-    labels, _ = read_label_map(case.labels)
+    labels, _ = read_label_map(case.labels, spacing_mm=case.spacing_mm)
     if labels.shape != series.image.shape:
         raise InputError(f"{case.name}: labels have shape {labels.shape}, the image has {series.image.shape}.")
     if labels.max() > Label.MVO:
