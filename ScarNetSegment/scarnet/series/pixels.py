@@ -65,7 +65,24 @@ def _opened(data: bytes) -> pydicom.Dataset:
         implicit, little = dataset.original_encoding
         explicit = pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian if implicit else explicit
+    for keyword, value in _usual_storage(dataset).items():
+        if dataset.get(keyword) is None:  # required by DICOM, and dropped by some anonymisers
+            setattr(dataset, keyword, value)
     return dataset
+
+
+def _usual_storage(dataset: pydicom.Dataset) -> dict:
+    """What `scarnet.series.header` takes where an image does not say how its values are stored."""
+    allocated = dataset.get("BitsAllocated") or 16
+    stored = dataset.get("BitsStored") or allocated
+    return {
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": allocated,
+        "BitsStored": stored,
+        "HighBit": stored - 1,
+        "PixelRepresentation": 0,
+    }
 
 
 def _check_sizes(dataset: pydicom.Dataset, header: ImageHeader, where: str) -> None:
