@@ -71,6 +71,12 @@ _VIEWS = (
 )
 
 
+#: Says LGE whatever else a name says.
+_SURELY_LGE = r"\blge\b|psir|\bmde\b"
+#: How an acquisition was prepared, where it is LGE; by itself, what another shows.
+_PREPARATION = r"t2 ?prep\w*|locali[sz]ed|(?:w o|without|no) (?:ti )?scout"
+
+
 def _spread(words: str) -> str:
     """Lower case, with spaces for underscores, hyphens and the like."""
     return re.sub(r"[_\-./\\:+,;()\[\]]+", " ", words.lower())
@@ -80,6 +86,8 @@ def _spread(words: str) -> str:
 def kind_by_name(words: str) -> Kind:
     """What a name says a series shows; UNKNOWN where it says nothing."""
     text = _spread(words)
+    if re.search(_SURELY_LGE, text):
+        text = re.sub(_PREPARATION, " ", text)
     return next((kind for kind, pattern in _KINDS if re.search(pattern, text)), Kind.UNKNOWN)
 
 
