@@ -52,7 +52,7 @@ def test_the_list_says_what_every_stack_is(whole_study):
     assert psir["slice_distance_mm"] == 10 and psir["inversion_time_ms"] == [300, 300] and found["chosen"] == 1
     assert {row["view"] for row in by_kind["LGE"]} == {"short axis", "long axis"}
     assert not any(row["usable"] for row in found["stacks"][2:])
-    assert found["left_out"]["not DICOM"] == 1 and found["left_out"]["damaged DICOM files"] == 1
+    assert found["left_out"]["damaged DICOM files"] == 2  # one cut off, and a text that is called .dcm
     assert found["left_out"]["secondary captures"] == 1 and found["left_out"]["structured reports"] == 1
 
 

@@ -1,4 +1,4 @@
-"""Whole files or none: written beside their place under another name, then moved."""
+"""Whole files or none: written beside their place under another name, then moved; and files that cannot be read."""
 
 import hashlib
 import os
@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from scarnet.errors import InputError
 
 
 @contextmanager
@@ -22,6 +24,15 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What the system refuses within, of a path that a user gave, as an InputError of one line."""
+    try:
+        yield
+    except OSError as error:  # a folder that may not be entered, a disk that is gone
+        raise InputError(f"{path} cannot be opened ({error.strerror}); see whether you may read it.") from error
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scarnet.errors import UsageError
+from scarnet.files import readable
 
 series_app = typer.Typer(help="What a study holds, and which stack of it would be used.", no_args_is_help=True)
 
@@ -24,7 +25,9 @@ def series_list(
     from scarnet.series.listing import COLUMNS, summary
     from scarnet.series.study import read_study
 
-    if not study.exists():
+    with readable(study):
+        there = study.exists()
+    if not there:
         raise UsageError(f"{study} does not exist; give a DICOM folder, a DICOMDIR or a zip archive.")
     found = summary(read_study(study))
     if as_json:

@@ -14,7 +14,7 @@ from scarnet.conventions import Label
 from scarnet.errors import InputError
 from scarnet.export.regrid import onto_grid
 from scarnet.export.stored import StoredSegment, choose_segments
-from scarnet.files import replacing
+from scarnet.files import readable, replacing
 from scarnet.segments import (
     ALGORITHM_NAME_TAG,
     ALGORITHM_TYPE_TAG,
@@ -118,7 +118,9 @@ def read_segmentation_file(
     unknown label values, or a segmentation without myocardium; UsageError for a DICOM SEG without highdicom.
     """
     path = Path(path)
-    if not path.exists():
+    with readable(path):
+        there = path.exists()
+    if not there:
         raise InputError(f"{path} does not exist; give a label map, a .seg.nrrd file or a DICOM SEG.")
     if path.is_dir():
         raise InputError(f"{path.name} is a folder; give the segmentation's file (a DICOM SEG is one file).")

@@ -4,7 +4,7 @@ import numpy as np
 import pydicom
 
 from scarnet.errors import InputError
-from scarnet.series.checks import check_geometry, check_pixels, content_sha256
+from scarnet.series.checks import check_geometry, check_pixels, content_sha256, lost_picture_notes
 from scarnet.series.geometry import SLICE_SPACING_RTOL, StackGeometry
 from scarnet.series.header import ImageHeader
 from scarnet.series.lge import LgeSeries, SeriesSource, SlicePicture
@@ -37,7 +37,7 @@ def assemble(stack: Stack, *, name: str = "") -> LgeSeries:
         )
     except ValueError as error:
         raise InputError(f"{where}: {error} Export the series again.") from error
-    check_geometry(geometry, where)
+    check_geometry(geometry, where, can_be_given=False)
     image, dataset, exceeding = read_pixels(
         stack.slices, lambda k: f"Slice {k + 1} of the stack (series {stack.slices[k].series_number})"
     )
@@ -52,7 +52,7 @@ def assemble(stack: Stack, *, name: str = "") -> LgeSeries:
     if offset:
         image = image - np.float32(offset)
         notes.append(offset_note(offset))
-    notes += _geometry_notes(stack, geometry) + _image_notes(image, dataset)
+    notes += _geometry_notes(stack, geometry) + lost_picture_notes(image) + _storage_notes(stack)
     return LgeSeries(
         image=image,
         geometry=geometry,
@@ -90,17 +90,23 @@ def _geometry_notes(stack: Stack, geometry: StackGeometry) -> list[str]:
     return notes
 
 
-def _image_notes(image: np.ndarray, dataset: pydicom.Dataset) -> list[str]:
+def _storage_notes(stack: Stack) -> list[str]:
     notes = []
-    flat = [k + 1 for k in range(len(image)) if image[k].min() == image[k].max()]
-    if flat:
-        notes.append(f"Slice {', '.join(map(str, flat))} is constant: its picture is missing.")
-    with quiet():
-        if str(dataset.get("LossyImageCompression", "")) == "01":
-            notes.append("The images were compressed with loss: thin scar may be blurred.")
-        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-            notes.append("The images are stored inverted (MONOCHROME1): scar is dark in them, and may not be found.")
+    lossy, inverted = ([h for h in stack.slices if getattr(h, how)] for how in ("lossy", "inverted"))
+    if lossy:
+        notes.append(f"{_which(lossy, stack)} compressed with loss: thin scar may be blurred.")
+    if inverted:
+        notes.append(
+            f"{_which(inverted, stack)} stored inverted (MONOCHROME1): scar is dark in them, and may not be found."
+        )
     return notes
+
+
+def _which(some: list[ImageHeader], stack: Stack) -> str:
+    if len(some) == len(stack.slices):
+        return "The images are"
+    numbers = [k + 1 for k, h in enumerate(stack.slices) if h in some]
+    return f"The images of slice {', '.join(map(str, numbers))} alone are"
 
 
 def _sideways_mm(geometry: StackGeometry) -> np.ndarray:

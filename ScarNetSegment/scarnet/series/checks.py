@@ -9,6 +9,8 @@ from scarnet.series.geometry import StackGeometry
 
 #: Fewer slices cannot hold a ventricle, and a slice distance needs a neighbour.
 MINIMUM_SLICES = 2
+#: Positions of a stack that covers a ventricle.
+FULL_STACK = 5
 #: Slices nearer than this belong to a 3-D acquisition (whole-heart LGE, CT), not to a 2-D short-axis stack.
 MINIMUM_SLICE_DISTANCE_MM = 3.0
 #: In-plane field of view of a cardiac scan; what is smaller is cut out, what is larger is not millimetres.
@@ -39,8 +41,9 @@ def check_slices(count: int, name: str) -> None:
         raise InputError(f"{name} has {count} slice; a short-axis stack of several slices is needed.")
 
 
-def check_geometry(geometry: StackGeometry, name: str) -> None:
-    """Raise InputError for a grid on which no short-axis LGE stack lies."""
+def check_geometry(geometry: StackGeometry, name: str, *, can_be_given: bool = True) -> None:
+    """Raise InputError for a grid on which no short-axis LGE stack lies. `can_be_given`: whether --spacing could help."""
+    or_give = ", or give the true spacing with --spacing" if can_be_given else ""
     check_slices(geometry.shape[0], name)
     distances = np.diff(geometry.slice_positions_mm)
     if distances.min() < 1e-3:
@@ -51,14 +54,23 @@ def check_geometry(geometry: StackGeometry, name: str) -> None:
     if distance < MINIMUM_SLICE_DISTANCE_MM:
         raise InputError(
             f"{name} has slices {distance:.2f} mm apart: a 3-D or CT volume, not a 2-D short-axis LGE stack; "
-            "choose the short-axis series, or give the true spacing with --spacing."
+            f"choose the short-axis series{or_give}."
         )
     extent = np.array(geometry.shape[1:]) * geometry.pixel_spacing_mm
     if extent.max() < PLAUSIBLE_EXTENT_MM[0] or extent.max() > PLAUSIBLE_EXTENT_MM[1]:
         raise InputError(
             f"{name} is {extent[1]:.0f} x {extent[0]:.0f} mm wide, which is no cardiac field of view; "
-            "correct the header's spacing, or give it with --spacing."
+            f"correct the header's spacing{or_give}."
         )
+
+
+def few_slices_notes(count: int) -> list[str]:
+    return [f"{count} slices are fewer than a left ventricle fills."] if count < FULL_STACK else []
+
+
+def lost_picture_notes(image: np.ndarray) -> list[str]:
+    flat = [k + 1 for k in range(len(image)) if image[k].min() == image[k].max()]
+    return [f"Slice {', '.join(map(str, flat))} is constant: its picture is missing."] if flat else []
 
 
 def content_sha256(image: np.ndarray, geometry: StackGeometry) -> str:

@@ -8,7 +8,7 @@ import pydicom
 
 from scarnet.errors import InputError
 from scarnet.series.assemble import identity
-from scarnet.series.header import Unusable, read_headers
+from scarnet.series.header import START_BYTES, Unusable, read_headers, starts_as_dicom
 from scarnet.series.lge import LgeSeries, Reconstruction
 from scarnet.series.members import Member
 from scarnet.series.quiet import quiet
@@ -18,10 +18,10 @@ from scarnet.series.study import Study, choose, load, read_study, study_of
 
 
 def is_dicom(path: Path) -> bool:
-    """A DICOM file by its preamble (PS3.10), whatever its name."""
+    """A DICOM file by how it begins, whatever its name."""
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return starts_as_dicom(file.read(START_BYTES))
     except OSError:
         return False
 
@@ -34,7 +34,8 @@ def read_dicom(path: Path, *, stack: int | None = None) -> LgeSeries:
     """
     study = read_study(path)
     if path.is_file() and sum(len(found.slices) for found, _ in study.stacks) == 1:
-        study = study_of([Member(file) for file in sorted(path.parent.iterdir()) if file.is_file()])
+        beside = sorted(file for file in path.parent.iterdir() if file.is_file() or not file.exists())  # lost ones too
+        study = study_of([Member(file) for file in beside])
         if stack is None:
             stack = _number_with(study, path)
     return load(study, choose(study, stack), name=path.name)

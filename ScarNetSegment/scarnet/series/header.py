@@ -1,10 +1,11 @@
-"""What is kept of a DICOM image: the facts that decide which stack it belongs to, and nothing about the patient.
+"""What is kept of a DICOM image: the facts that decide which stack it belongs to, and of the patient a digest alone.
 
 Only the elements named here are read (a third of the time that a whole header takes), and numbers are taken from their
 bytes, so that a header which lies ends as one reason and not as an exception of any type. Sections of DICOM PS3.3:
 C.7.6.2 Image Plane, C.7.6.16 Multi-frame Functional Groups, C.8.3.1 MR Image, C.8.13 Enhanced MR.
 """
 
+import hashlib
 import math
 import re
 import struct
@@ -35,7 +36,7 @@ _KEYWORDS = (
     "AcquisitionNumber InstanceNumber ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID "
     "TemporalPositionIdentifier SamplesPerPixel NumberOfFrames Rows Columns PixelSpacing BitsAllocated BitsStored "
     "PixelRepresentation RescaleIntercept RescaleSlope Manufacturer SharedFunctionalGroupsSequence "
-    "PerFrameFunctionalGroupsSequence ContrastBolusAgent"
+    "PerFrameFunctionalGroupsSequence ContrastBolusAgent PatientID PhotometricInterpretation LossyImageCompression"
 ).split()
 _TAGS = {keyword: Tag(tag_for_keyword(keyword)) for keyword in _KEYWORDS}
 _TAG_LIST = list(_TAGS.values())
@@ -52,6 +53,9 @@ _OTHER_OBJECTS = {
     "1.2.840.10008.5.1.4.1.1.9": "waveforms",
     "1.2.840.10008.1.3.10": "directories",
 }
+
+#: MR, enhanced MR and legacy converted enhanced MR image storage: without a matrix they were cut off.
+_MR_IMAGES = {f"1.2.840.10008.5.1.4.1.1.4{ending}" for ending in ("", ".1", ".4")}
 
 
 class Unusable(Exception):
@@ -74,6 +78,8 @@ class ImageHeader:
         orientation: `(2, 3)` direction cosines of increasing column and row index (LPS); position: `(3,)` mm.
         pixel_spacing_mm: distance between rows, between columns.
         image_type, sequence: upper-case values of ImageType (or FrameType) and ScanningSequence.
+        patient: digest of the patient's identifier, to tell two apart; the identifier itself is not kept.
+        inverted, lossy: MONOCHROME1; compressed with loss.
         words: series description, protocol and sequence names together, in lower case.
         inversion_time_ms, trigger_time_ms, time_s (of day), acquisition, temporal: NaN or None where not stated.
     """
@@ -84,6 +90,7 @@ class ImageHeader:
     sop_instance_uid: str
     series_uid: str
     study_uid: str
+    patient: str
     frame_of_reference_uid: str
     rows: int
     columns: int
@@ -111,6 +118,13 @@ class ImageHeader:
     slope: float
     intercept: float
     contrast: bool
+    inverted: bool
+    lossy: bool
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What images of one examination share: careless anonymisation gives two patients one UID, or none."""
+        return self.study_uid, self.patient
 
     @property
     def acquired(self) -> tuple:
@@ -127,7 +141,7 @@ def read_headers(member: Member) -> list[ImageHeader]:
     """The pictures in one file. Raises Unusable, and nothing else, whatever the file holds. Call within `quiet`."""
     try:
         with member.open_header() as file:
-            force = _check_start(file)
+            force = _check_start(file, member.suffix)
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAG_LIST, force=force)
         return _describe(dataset, member)
     except Unusable:
@@ -140,13 +154,25 @@ def read_headers(member: Member) -> list[ImageHeader]:
         raise Unusable("damaged DICOM files", damaged=True) from error
 
 
-def _check_start(file) -> bool:
+#: Bytes at the start of a file that say whether it is DICOM.
+START_BYTES = 141
+
+
+def starts_as_dicom(start: bytes) -> bool:
+    """By the preamble (PS3.10 7.1), or as old archives write data sets without one: they begin with group 0002 or 0008."""
+    bare = len(start) >= START_BYTES and start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00"
+    return start[128:132] == b"DICM" or bare
+
+
+def _check_start(file, suffix: str) -> bool:
     """Whether to read without a preamble. Raises Unusable for what is no DICOM, or TooLarge for a bomb."""
     start = file.read(4096)
+    if not start:
+        raise Unusable("empty files", damaged=True)
+    if not starts_as_dicom(start):
+        cut_off = len(start) < START_BYTES and suffix in (".dcm", ".ima")
+        raise Unusable("damaged DICOM files" if cut_off else "not DICOM", damaged=cut_off)
     force = start[128:132] != b"DICM"
-    # Old archives write data sets without preamble; they begin with group 0002 or 0008.
-    if force and not (len(start) > 140 and start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00"):
-        raise Unusable("not DICOM")
     offset = 0 if force else 132
     if _stated_syntax(start, offset) in (None, _DEFLATED):
         _check_deflated(file, offset)
@@ -270,23 +296,23 @@ def _float(text: str) -> float:
 
 def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
     f = _Fields(dataset)
-    sop_class = f.text("SOPClassUID")
+    sop_class, series_uid = f.text("SOPClassUID"), f.text("SeriesInstanceUID")
     if not sop_class and "Rows" not in f:
         raise Unusable("damaged DICOM files", damaged=True)
     for prefix, what in _OTHER_OBJECTS.items():
         if sop_class == prefix or sop_class.startswith(prefix + "."):
-            raise Unusable(what)
+            raise Unusable(what, series_uid=series_uid)
     modality = f.text("Modality")
     if modality not in ("MR", ""):
         raise Unusable(
-            f"of modality {modality[:2]}" if re.fullmatch("[A-Z]{2}", modality[:2]) else "of another modality"
+            f"of modality {modality[:2]}" if re.fullmatch("[A-Z]{2}", modality[:2]) else "of another modality",
+            series_uid=series_uid,
         )
-    series_uid = f.text("SeriesInstanceUID")
     rows, columns = f.whole("Rows"), f.whole("Columns")
     if rows is None or columns is None:
-        raise Unusable("without a picture", series_uid=series_uid)
+        raise Unusable("without a picture", series_uid=series_uid, damaged=sop_class in _MR_IMAGES)
     if (f.whole("SamplesPerPixel") or 1) > 1:
-        raise Unusable("in colour")
+        raise Unusable("in colour", series_uid=series_uid)
     if not (1 <= rows <= MAXIMUM_MATRIX and 1 <= columns <= MAXIMUM_MATRIX):
         raise Unusable("of an impossible matrix", series_uid=series_uid, damaged=True)
     bits_allocated = f.whole("BitsAllocated", 16)
@@ -299,6 +325,7 @@ def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
         sop_instance_uid=f.text("SOPInstanceUID"),
         series_uid=series_uid,
         study_uid=f.text("StudyInstanceUID"),
+        patient=_digest(f.text("PatientID")),
         frame_of_reference_uid=f.text("FrameOfReferenceUID"),
         rows=rows,
         columns=columns,
@@ -312,6 +339,8 @@ def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
         bits_stored=bits_stored,
         signed=f.whole("PixelRepresentation", 0) == 1,
         contrast=bool(f.text("ContrastBolusAgent")),
+        inverted=f.text("PhotometricInterpretation") == "MONOCHROME1",
+        lossy=f.text("LossyImageCompression") == "01",
     )
     frames = f.whole("NumberOfFrames", 1) or 1
     if "PerFrameFunctionalGroupsSequence" in f:
@@ -338,6 +367,10 @@ def _describe(dataset: pydicom.Dataset, member: Member) -> list[ImageHeader]:
             **_rescale(_stated(f, "RescaleSlope", 1.0), _stated(f, "RescaleIntercept", 0.0), series_uid),
         )
     ]
+
+
+def _digest(identifier: str) -> str:
+    return hashlib.sha256(identifier.encode()).hexdigest() if identifier else ""
 
 
 _PLACE = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")

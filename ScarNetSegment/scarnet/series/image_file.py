@@ -14,6 +14,8 @@ from scarnet.series.checks import (
     check_pixels,
     check_slices,
     content_sha256,
+    few_slices_notes,
+    lost_picture_notes,
 )
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.lge import LgeSeries, SeriesSource
@@ -122,6 +124,7 @@ def read_image_file(path: Path, *, spacing_mm: tuple[float, float, float] | None
     check_geometry(geometry, path.name)
     if not geometry.states_orientation:
         warnings.append(NO_ORIENTATION)
+    warnings += few_slices_notes(len(image)) + lost_picture_notes(image)
     reconstruction, offset = from_image(image)
     if offset:
         image = image - np.float32(offset)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scarnet.series.checks import MINIMUM_SLICE_DISTANCE_MM, MINIMUM_SLICES, PLAUSIBLE_EXTENT_MM
+from scarnet.series.checks import FULL_STACK, MINIMUM_SLICE_DISTANCE_MM, MINIMUM_SLICES, PLAUSIBLE_EXTENT_MM
 from scarnet.series.geometry import SLICE_SPACING_RTOL
 from scarnet.series.lge import Reconstruction
 from scarnet.series.names import Kind, View, view_by_name
@@ -21,8 +21,6 @@ USUAL_LONG_AXIS = np.array([0.65, -0.56, -0.51]) / np.linalg.norm([0.65, -0.56, 
 NEAR_OWN_AXIS_DEGREES, NEAR_USUAL_AXIS_DEGREES = 25.0, 40.0
 #: Beyond these it is no short axis.
 FAR_FROM_OWN_AXIS_DEGREES, FAR_FROM_USUAL_AXIS_DEGREES = 50.0, 65.0
-#: Positions of a stack that covers a ventricle.
-FULL_STACK = 5
 #: As many inversion times at one position are a TI scout or the raw images of a T1 map.
 MANY_INVERSION_TIMES = 4
 #: Inversion times of LGE at 1.5 and 3 T, ten to twenty minutes after contrast, with room for early images.
@@ -71,8 +69,8 @@ def with_reconstruction(verdict: Verdict, reconstruction: Reconstruction) -> Ver
 
 def judge(stacks: list[Stack]) -> list[tuple[Stack, Verdict]]:
     """Every stack with its verdict: usable ones first, best first, then the others, the largest first."""
-    axes = {study: own_long_axis([s for s in stacks if s.first.study_uid == study]) for study in _studies(stacks)}
-    judged = [(stack, _verdict(stack, axes[stack.first.study_uid])) for stack in stacks]
+    axes = {study: own_long_axis([s for s in stacks if s.first.study == study]) for study in _studies(stacks)}
+    judged = [(stack, _verdict(stack, axes[stack.first.study])) for stack in stacks]
     return ranked(judged)
 
 
@@ -90,8 +88,8 @@ def ranked(judged: list[tuple[Stack, Verdict]]) -> list[tuple[Stack, Verdict]]:
     )
 
 
-def _studies(stacks: list[Stack]) -> set[str]:
-    return {stack.first.study_uid for stack in stacks}
+def _studies(stacks: list[Stack]) -> set[tuple[str, str]]:
+    return {stack.first.study for stack in stacks}
 
 
 def own_long_axis(stacks: list[Stack]) -> np.ndarray | None:

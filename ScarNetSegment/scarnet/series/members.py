@@ -12,11 +12,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pydicom
 
 from scarnet.errors import InputError
+from scarnet.files import readable
 from scarnet.series.quiet import quiet
 
 #: More members than any study has; what is beyond is said to be too much, not searched for hours.
@@ -29,6 +30,9 @@ MAXIMUM_HEADER_BYTES = 16 * 2**20
 MAXIMUM_HEADER_SECONDS = 2.5
 #: Files up to this size can do no harm: they are read without counting, which is faster.
 HARMLESS_BYTES = 2 * 2**20
+
+#: Bit of a zip member's flags (APPNOTE 4.4.4).
+_ENCRYPTED = 1
 
 
 class TooLarge(ValueError):
@@ -49,6 +53,11 @@ class Member:
         if self.archive is None:
             return str(self.path), ""
         return str(self.archive.filename), self.name_in_archive
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its name, in lower case."""
+        return PurePath(self.name_in_archive or self.path.name).suffix.lower()
 
     def open_header(self) -> io.BufferedIOBase:
         """A seekable binary stream for reading a header; reading more, or for longer, than the limits raises TooLarge."""
@@ -121,19 +130,8 @@ def is_archive(path: Path) -> bool:
 
 def members(path: Path) -> list[Member]:
     """Every file below a folder, in a zip archive, or that a DICOMDIR names; a plain file alone. Raises InputError."""
-    if path.is_dir():
-        found = [Member(file) for file in _walk(path)]
-    elif path.name.upper() == "DICOMDIR":
-        found = [Member(file) for file in _listed(path)]
-    elif is_archive(path):
-        try:
-            archive = zipfile.ZipFile(path)
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise InputError("The archive is damaged and cannot be opened; make it again.") from error
-        found = [Member(None, archive, name) for name in sorted(set(names))]
-    else:
-        found = [Member(path)]
+    with readable(path):
+        found = _found(path)
     if len(found) > MAXIMUM_MEMBERS:
         raise InputError(
             f"The input holds more than {MAXIMUM_MEMBERS} files, which no study does; give the folder of one study."
@@ -141,13 +139,34 @@ def members(path: Path) -> list[Member]:
     return found
 
 
+def _found(path: Path) -> list[Member]:
+    if path.is_dir():
+        return [Member(file) for file in _walk(path)]
+    if path.name.upper() == "DICOMDIR":
+        return [Member(file) for file in _listed(path)]
+    if is_archive(path):
+        try:
+            archive = zipfile.ZipFile(path)
+            listed = [info for info in archive.infolist() if not info.is_dir()]
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise InputError("The archive is damaged and cannot be opened; make it again.") from error
+        if any(info.flag_bits & _ENCRYPTED for info in listed):
+            raise InputError("The archive is encrypted; unpack it first, and give the folder.")
+        return [Member(None, archive, name) for name in sorted({info.filename for info in listed})]
+    return [Member(path)]
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    """Regular files in the order of their names; linked folders are entered, each once, so that loops end."""
-    entered, count = set(), 0
-    for root, folders, names in os.walk(folder, followlinks=True):
+    """Regular files in the order of their names; linked folders are entered, each once, so that loops end.
+
+    What cannot be opened is given too, a folder or a link to nothing: that it is missing is said where it is opened.
+    """
+    entered, unopened, count = set(), [], 0
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=lambda e: unopened.append(Path(e.filename))):
         try:
             status = os.stat(root)
         except OSError:
+            unopened.append(Path(root))
             folders.clear()
             continue
         if (status.st_dev, status.st_ino) in entered:
@@ -159,15 +178,20 @@ def _walk(folder: Path) -> Iterator[Path]:
             if name.upper() == "DICOMDIR":
                 continue
             file = Path(root, name)
-            try:
-                regular = stat.S_ISREG(os.stat(file).st_mode)  # a pipe would be waited for
-            except OSError:
-                continue
-            if regular:
+            if _may_hold_an_image(file):
                 yield file
                 count += 1
                 if count > MAXIMUM_MEMBERS:
                     return
+    yield from unopened
+
+
+def _may_hold_an_image(file: Path) -> bool:
+    """Not a pipe, which would be waited for, nor a device."""
+    try:
+        return stat.S_ISREG(os.stat(file).st_mode)
+    except OSError:
+        return True
 
 
 def _listed(dicomdir: Path) -> list[Path]:
@@ -183,7 +207,7 @@ def _listed(dicomdir: Path) -> list[Path]:
         ids = [record.get("ReferencedFileID") for record in records]
     except Exception as error:  # pydicom raises many types; all mean the same to a user
         raise InputError("The DICOMDIR is damaged; give the folder with the images instead.") from error
-    found = {}
+    found, there = {}, False
     for parts in ids:
         parts = [parts] if isinstance(parts, str) else list(parts or ())
         if not parts:
@@ -191,14 +215,17 @@ def _listed(dicomdir: Path) -> list[Path]:
         try:
             file = root.joinpath(*map(str, parts))
             if not file.exists():  # media of ISO 9660 show names in either case
-                file = root.joinpath(*(str(part).lower() for part in parts))
+                lower = root.joinpath(*(str(part).lower() for part in parts))
+                file = lower if lower.exists() else file
             resolved = file.resolve()
-            inside = resolved.is_relative_to(root) and resolved.is_file()
+            inside = resolved.is_relative_to(root) and not resolved.is_dir()
+            exists = inside and resolved.exists()
         except (ValueError, OSError, RuntimeError):  # no path at all, or a circle of links
             continue
-        if inside:
+        if inside and _may_hold_an_image(resolved):  # what is gone too: that it is missing is said where it is opened
             found[resolved] = None
-    if not found:
+            there |= exists
+    if not there:
         raise InputError(
             "None of the images that the DICOMDIR names is there; give the folder with the images instead."
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from scarnet.errors import InputError, UsageError
+from scarnet.files import readable
 from scarnet.series.dicom import is_dicom, read_dicom
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.image_file import KINDS, kind_of, read_array, read_image_file
@@ -32,10 +33,8 @@ def read_lge(
     the input is missing, damaged or not such a stack.
     """
     _check_spacing(spacing_mm)
-    try:
+    with readable(path):
         series = _read(Path(path), spacing_mm, stack)
-    except OSError as error:  # a folder that may not be entered, a disk that is gone
-        raise InputError(f"{path} cannot be opened ({error.strerror}); see whether you may read it.") from error
     if reconstruction is None:
         return series
     warnings = tuple(warning for warning in series.warnings if warning != UNKNOWN_RECONSTRUCTION)
@@ -78,7 +77,9 @@ def read_label_map(
     `spacing_mm`: columns, rows, slices, instead of what the header states.
     """
     path = Path(path)
-    if not path.is_file():
+    with readable(path):
+        there = path.is_file()
+    if not there:
         raise InputError(f"{path} does not exist; give a label map file.")
     array, geometry, _ = read_array(path, spacing_mm=spacing_mm)
     labels = array.astype(np.uint8)

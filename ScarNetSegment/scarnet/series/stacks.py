@@ -1,6 +1,6 @@
 """From single pictures to stacks: parallel slices of one acquisition, one per position, whatever series they came in.
 
-Pure functions of headers. What belongs together agrees in study, frame of reference, matrix, pixel spacing, orientation,
+Pure functions of headers. What belongs together agrees in study, patient, frame of reference, matrix, pixel spacing, orientation,
 2-D or 3-D, reconstruction, inversion or not, and in what its name says it shows. Series are only looked at when positions
 repeat: phase-sensitive LGE often arrives as one series per slice, and one series often holds two stacks.
 """
@@ -8,10 +8,12 @@ repeat: phase-sensitive LGE often arrives as one series per slice, and one serie
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scarnet.series.checks import FULL_STACK
+from scarnet.series.geometry import SLICE_SPACING_RTOL
 from scarnet.series.header import ImageHeader
 from scarnet.series.names import Kind, kind_by_name
 from scarnet.series.reconstruction import stated
@@ -22,6 +24,8 @@ ORIENTATION_TOLERANCE = 1e-2
 PIXEL_SPACING_TOLERANCE_MM = 2e-3
 #: Slices nearer than this are one position acquired twice.
 SAME_POSITION_MM = 0.5
+#: Slices of a stack that is whole lie no further apart; every second slice of one does.
+WIDEST_STEP_MM = 12.0
 #: As many pictures of a position are phases of a heartbeat, or a series of inversion times, not repeats of a stack.
 MANY_PHASES = 8
 #: A part of repeated slices is a stack of its own when it has this share of all positions.
@@ -33,7 +37,8 @@ class Stack:
     """`slices`: along the normal, one per position. `phases`: pictures of the position that has most.
 
     `left_out`: pictures of the same positions that were acquired before those in `slices`; `copies`: the same pictures
-    again. `inversion_times`: how many different ones were found at one position.
+    again. `inversion_times`: how many different ones were found at one position. `between`: other acquisitions whose slices
+    lie between these.
     """
 
     slices: tuple[ImageHeader, ...]
@@ -41,6 +46,7 @@ class Stack:
     left_out: int = 0
     copies: int = 0
     inversion_times: int = 1
+    between: int = 0
     kind_by_name: Kind = Kind.UNKNOWN
 
     @property
@@ -54,6 +60,12 @@ class Stack:
     @property
     def positions_mm(self) -> np.ndarray:
         return np.array([s.position @ self.normal for s in self.slices])
+
+    @property
+    def shared_uids(self) -> int:
+        """Slices whose UID is that of another one too."""
+        stated = [(s.sop_instance_uid, s.frame) for s in self.slices if s.sop_instance_uid]
+        return len(stated) - len(set(stated))
 
     @property
     def slice_distance_mm(self) -> float:
@@ -90,7 +102,7 @@ def group_into_stacks(headers: Iterable[ImageHeader]) -> list[Stack]:
 
 def _class_of(h: ImageHeader) -> tuple:
     return (
-        h.study_uid,
+        h.study,
         h.frame_of_reference_uid,
         h.rows,
         h.columns,
@@ -119,7 +131,70 @@ def _by_grid(members: list[ImageHeader]) -> list[list[ImageHeader]]:
 
 
 def _stacks_of(group: list[ImageHeader]) -> list[Stack]:
-    unique = {(h.sop_instance_uid or id(h), h.frame): h for h in group}
+    acquisitions = _acquisitions(group)
+    stacks = [stack for acquisition in acquisitions for stack in _stacks_at_places(acquisition)]
+    return [replace(stack, between=len(acquisitions) - 1) for stack in stacks]
+
+
+def _acquisitions(group: list[ImageHeader]) -> list[list[ImageHeader]]:
+    """Apart, where series lie between one another's slices: a stack acquired again, planned a few millimetres further.
+
+    Such a series is a whole stack by itself. The halves of one stack stay together: odd and even slices, base and apex.
+    """
+    if kind_by_name(group[0].words) not in (Kind.LGE, Kind.UNKNOWN):
+        return [group]
+    series = defaultdict(list)
+    for h in group:
+        series[h.series_uid].append(h)
+    normal = normal_of(group[0])
+    whole = {uid: along for uid, part in series.items() if _is_whole(along := _positions(part, normal))}
+    found: list[tuple[np.ndarray, list[ImageHeader]]] = []
+    for uid, along in whole.items():
+        place = next((n for n, (other, _) in enumerate(found) if not _between(along, other, group)), None)
+        if place is None:
+            found.append((along, series[uid]))
+        else:
+            found[place] = (found[place][0], found[place][1] + series[uid])
+    if len(found) < 2:
+        return [group]
+    for uid in (
+        series.keys() - whole.keys()
+    ):  # slices acquired again, in series of their own: to the stack that they repeat
+        for h in series[uid]:
+            _, nearest = min(found, key=lambda pair: np.abs(pair[0] - h.position @ normal).min())
+            nearest.append(h)
+    return [part for _, part in found]
+
+
+def _positions(part: list[ImageHeader], normal: np.ndarray) -> np.ndarray:
+    """Along the normal, increasing, each once."""
+    along = np.sort([h.position @ normal for h in part])
+    return along[np.concatenate([[True], np.diff(along) >= SAME_POSITION_MM])]
+
+
+def _is_whole(along: np.ndarray) -> bool:
+    steps = np.diff(along)
+    return len(along) >= FULL_STACK and _equidistant(steps) and steps.max() <= WIDEST_STEP_MM
+
+
+def _equidistant(steps: np.ndarray) -> bool:
+    return bool(steps.max() <= steps.min() * (1 + SLICE_SPACING_RTOL) + 0.05)
+
+
+def _between(a: np.ndarray, b: np.ndarray, group: list[ImageHeader]) -> bool:
+    """Whether positions lie beside one another's over most of the shorter stack, and not as slices of one that is dense."""
+    shorter = min(np.ptp(a), np.ptp(b))
+    shared = sum(np.abs(b - place).min() < SAME_POSITION_MM for place in a)
+    if min(a[-1], b[-1]) - max(a[0], b[0]) < shorter / 2 or shared >= min(len(a), len(b)) / 2:
+        return False
+    steps = np.diff(np.sort(np.concatenate([a, b])))
+    one = _equidistant(steps) and steps.min() >= 0.95 * group[0].thickness_mm  # False where no thickness is stated
+    return not one
+
+
+def _stacks_at_places(group: list[ImageHeader]) -> list[Stack]:
+    # Anonymisers may give all images one UID: only at one place are they copies.
+    unique = {(h.sop_instance_uid or id(h), h.frame, place): h for h, place in zip(group, _places(group), strict=True)}
     copies, group = len(group) - len(unique), list(unique.values())
     places = _places(group)
     phases = max(Counter(places).values())

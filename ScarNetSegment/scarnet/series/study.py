@@ -6,9 +6,9 @@ from pathlib import Path
 
 from scarnet.errors import InputError, UsageError
 from scarnet.series.assemble import assemble
-from scarnet.series.checks import MINIMUM_SLICES
+from scarnet.series.checks import MINIMUM_SLICES, few_slices_notes
 from scarnet.series.header import ImageHeader, Unusable, read_headers
-from scarnet.series.judge import FULL_STACK, Verdict, judge, ranked, with_reconstruction
+from scarnet.series.judge import Verdict, judge, ranked, with_reconstruction
 from scarnet.series.lge import LgeSeries, Reconstruction
 from scarnet.series.members import Member, members
 from scarnet.series.names import Kind, View
@@ -22,13 +22,14 @@ from scarnet.series.stacks import Stack, group_into_stacks
 class Study:
     """`stacks`: every stack and its verdict, the best first. Numbers that users give count from 1 in this order.
 
-    `left_out`: why files could not be used, and how many. `damaged`: those that should have been usable, by series.
+    `left_out`: why files could not be used, and how many. `lost`: the same of those that may have been slices, by series;
+    by "" where the series is not known, or nothing else was read of it.
     """
 
     stacks: tuple[tuple[Stack, Verdict], ...]
     files: int
     left_out: dict[str, int]
-    damaged: dict[str, dict[str, int]]
+    lost: dict[str, dict[str, int]]
 
     @property
     def usable(self) -> list[tuple[Stack, Verdict]]:
@@ -45,15 +46,14 @@ def read_study(path: Path) -> Study:
 
 def study_of(found: list[Member]) -> Study:
     """The same of files that were found already. Raises InputError when they hold no images."""
-    headers, left_out, damaged = [], Counter(), {}
+    headers, problems = [], []
     with quiet():
         for member in found:
             try:
                 headers += read_headers(member)
             except Unusable as problem:
-                left_out[problem.reason] += 1
-                if problem.damaged:
-                    damaged.setdefault(problem.series_uid, Counter())[problem.reason] += 1
+                problems.append(problem)
+    left_out = Counter(problem.reason for problem in problems)
     if not headers:
         what = _counted(left_out) or "it is empty"
         raise InputError(f"No MR images with a position were found ({what}); choose the folder of the LGE series.")
@@ -64,8 +64,18 @@ def study_of(found: list[Member]) -> Study:
         stacks=tuple(ranked(judged)),
         files=len(found),
         left_out=dict(left_out),
-        damaged={uid: dict(reasons) for uid, reasons in damaged.items()},
+        lost=_lost(problems, {header.series_uid for header in headers}),
     )
+
+
+def _lost(problems: list[Unusable], series: set[str]) -> dict[str, dict[str, int]]:
+    """Files that may have been slices: damaged ones, and any of a series that pictures were read of."""
+    lost: dict[str, Counter] = {}
+    for problem in problems:
+        uid = problem.series_uid if problem.series_uid in series else ""
+        if uid or problem.damaged:
+            lost.setdefault(uid, Counter())[problem.reason] += 1
+    return {uid: dict(reasons) for uid, reasons in lost.items()}
 
 
 def _counted(reasons: dict[str, int]) -> str:
@@ -104,7 +114,11 @@ def choose(study: Study, number: int | None = None) -> int:
     if not usable:
         stack, verdict = max(study.stacks, key=lambda pair: len(pair[0].slices))
         if len(study.stacks) == 1:
-            raise InputError(f"The stack found cannot be used: {verdict.reason}; choose the LGE short-axis series.")
+            allowed = len(stack.slices) >= MINIMUM_SLICES and verdict.kind != Kind.CINE
+            raise InputError(
+                f"The stack found cannot be used: {verdict.reason}; choose the LGE short-axis series"
+                + (", or take this one all the same with --series 1." if allowed else ".")
+            )
         if any(v.usable for _, v in judge(group_into_stacks(_in_one_frame(study)))):
             raise InputError(
                 "The slices state different frames of reference, so that nothing says where they lie to one another, as after an "
@@ -112,9 +126,9 @@ def choose(study: Study, number: int | None = None) -> int:
             )
         raise InputError(
             f"No LGE short-axis stack among {len(study.stacks)} stacks; the largest is {verdict.reason}. "
-            "See 'scarnet series list'."
+            "See 'scarnet series list'; --series takes one of them by its number."
         )
-    studies = {stack.first.study_uid for stack, verdict in usable if verdict.score > usable[0][1].score - 2}
+    studies = {stack.first.study for stack, verdict in usable if verdict.score > usable[0][1].score - 2}
     if len(studies) > 1:
         raise InputError(
             f"Stacks of {len(studies)} different studies would serve, perhaps of different patients; give one study's "
@@ -156,15 +170,24 @@ def _notes(study: Study, index: int) -> list[str]:
         notes.append("Nothing in the headers says that these are LGE images.")
     if verdict.usable and verdict.view == View.UNKNOWN:
         notes.append(f"The plane is not certain to be a short axis ({verdict.plane}).")
-    if len(stack.slices) < FULL_STACK:
-        notes.append(f"{len(stack.slices)} slices are fewer than a left ventricle fills.")
+    notes += few_slices_notes(len(stack.slices))
     if stack.left_out:
         notes.append(f"{stack.left_out} images repeat a slice position; the last acquired of each was used.")
     if stack.copies:
         notes.append(f"{stack.copies} images are there more than once; one of each was used.")
+    if stack.between:
+        notes.append(
+            f"Slices of {stack.between} other acquisitions lie between these, as of a repeat planned a few mm off: each was "
+            "kept as a stack of its own."
+        )
+    if stack.shared_uids:
+        notes.append(
+            f"{stack.shared_uids} slices state the UID of another slice (SOPInstanceUID), as after an anonymisation that makes "
+            "all alike: DICOM results cannot name their images."
+        )
     series = {s.series_uid for s in stack.slices}
     lost = Counter()
-    for uid, reasons in study.damaged.items():
+    for uid, reasons in study.lost.items():
         if not uid or uid in series:
             lost.update(reasons)
     if lost:
