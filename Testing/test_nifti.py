@@ -1,6 +1,7 @@
 """NIfTI as tools write it: whole or refused, one spacing, the place it states, sheared or not."""
 
 import gzip
+import os
 import struct
 
 import nibabel
@@ -184,13 +185,14 @@ def test_pixels_that_lie_askew_are_refused(tmp_path, picture):
 
 @pytest.mark.parametrize("name", ["l.nii.gz", "l.nii", "l.nrrd", "l.mha"])
 @pytest.mark.parametrize("shear_mm", [0.0, 0.5])
-def test_labels_of_a_drifting_stack_lie_on_its_images(tmp_path, name, shear_mm):
+def test_labels_of_a_drifting_stack_lie_on_its_images(tmp_path, name, shear_mm, capfd):
     """ITK's writer straightens the grid of a NIfTI file: labels lay millimetres beside their images."""
     affine = np.diag([-1, -1, 1, 1]) @ oblique(shear_mm)
     geometry = StackGeometry.from_affine_lps(affine, (6, 90, 80))
     labels = np.zeros(geometry.shape, np.uint8)
     labels[2, 30:40, 50:60] = 2
     write_label_map(tmp_path / name, labels, geometry)
+    assert capfd.readouterr() == ("", "")
     read, place = read_label_map(tmp_path / name)
     assert np.array_equal(read, labels) and place.matches(geometry)
     drawn, notes = read_segmentation(tmp_path / name, LgeSeries(labels.astype(np.float32), geometry))
@@ -224,3 +226,32 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path, picture, ending):
     path.rename(named)
     with pytest.raises(InputError, match="rename"):
         read_lge(named)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "a.nii"])
+def test_a_damaged_file_is_refused_without_a_word_from_a_library(tmp_path, picture, name, capfd):
+    sitk.WriteImage(sitk.GetImageFromArray(picture), str(tmp_path / name))
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged"):
+        read_lge(tmp_path / name)
+    os.write(2, b"after")
+    assert capfd.readouterr() == ("", "after")
+
+
+def test_a_file_that_may_not_be_read_is_refused_as_such(tmp_path, picture, monkeypatch):
+    path = write(tmp_path / "a.nii.gz", picture, oblique())
+
+    def open_(self, *arguments):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.open", open_)
+    for read in (read_lge, read_label_map):
+        with pytest.raises(InputError, match="Permission denied"):
+            read(path)
+
+
+def test_lost_pictures_and_short_stacks_are_said_of_files_too(tmp_path, picture):
+    picture[:, :, [2, 3]] = 7
+    assert any("Slice 3, 4 is constant" in w for w in read_lge(write(tmp_path / "a.nii", picture, oblique())).warnings)
+    series = read_lge(write(tmp_path / "b.nii", picture[:, :, 3:], oblique()))
+    assert any("3 slices are fewer" in w for w in series.warnings)

@@ -141,6 +141,17 @@ def test_wrong_spacing_in_a_header_is_refused(tmp_path, picture, value):
         read_lge(path)
 
 
+@pytest.mark.parametrize(("value", "given_helps"), [(b"0 ", False), (b"-1", True)])
+def test_where_a_given_spacing_helps_it_is_named(tmp_path, picture, value, given_helps):
+    path = write(tmp_path / "a.mha", picture, spacing=(1.5, 1.5, 10.0))
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 1.5", b"ElementSpacing = " + value, 1))
+    with pytest.raises(InputError, match="all must be positive") as error:
+        read_lge(path)
+    assert ("--spacing" in str(error.value)) == given_helps
+    if given_helps:
+        assert read_lge(path, spacing_mm=(1.5, 1.4, 10.0)).geometry.pixel_spacing_mm == (1.4, 1.5)
+
+
 def test_missing_empty_foreign_and_damaged_inputs(tmp_path, dicom_folder):
     with pytest.raises(InputError, match="does not exist"):
         read_lge(tmp_path / "nowhere")

@@ -46,11 +46,15 @@ def write_volume(path: Path, values: np.ndarray, geometry: StackGeometry) -> Non
     affine = geometry.affine_lps
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     image.SetSpacing([float(s) for s in spacing])
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    drifting = kind_of(path) == "nifti" and is_sheared(
+        affine
+    )  # slice by slice: ITK would straighten them, with a warning
+    if not drifting:
+        image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin([float(v) for v in affine[:3, 3]])
     with replacing(path) as part:
         sitk.WriteImage(image, str(part), True)
-        if kind_of(path) == "nifti" and is_sheared(affine):  # slices that drift: ITK would have straightened them
+        if drifting:
             write_sform(part, affine)
 
 

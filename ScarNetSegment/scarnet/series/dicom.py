@@ -19,6 +19,8 @@ from scarnet.series.study import Study, choose, load, read_study, study_of
 
 def is_dicom(path: Path) -> bool:
     """A DICOM file by how it begins, whatever its name."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return starts_as_dicom(file.read(START_BYTES))

@@ -20,6 +20,7 @@ from scarnet.series.checks import (
 from scarnet.series.geometry import StackGeometry
 from scarnet.series.lge import LgeSeries, SeriesSource
 from scarnet.series.nifti import read_nifti
+from scarnet.series.quiet import without_standard_error
 from scarnet.series.reconstruction import from_image, offset_note
 
 KINDS = {
@@ -64,11 +65,12 @@ def _by_itk(path: Path, spacing_mm: tuple[float, float, float] | None) -> tuple[
     warnings_shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's warnings name files on standard error
     try:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        _check_header(reader, path, spacing_mm)
-        image = reader.Execute()
+        with without_standard_error():
+            reader = sitk.ImageFileReader()
+            reader.SetFileName(str(path))
+            reader.ReadImageInformation()
+            _check_header(reader, path, spacing_mm)
+            image = reader.Execute()
     except (RuntimeError, OSError) as error:
         raise InputError(
             f"{path.name} cannot be read as an image: it is damaged or not what its name says; export it again."
@@ -94,10 +96,10 @@ def _check_header(reader: sitk.ImageFileReader, path: Path, given: tuple[float, 
     if len(size) < 3:
         check_slices(1, path.name)
     spacing = tuple(reader.GetSpacing()[:3])
-    if given is None and not all(np.isfinite(s) and s > 0 for s in spacing):
+    if 0 in spacing or (given is None and not all(np.isfinite(s) and s > 0 for s in spacing)):
+        or_give = "" if 0 in spacing else ", or give the spacing with --spacing"  # ITK opens no file that states 0
         raise InputError(
-            f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header, or give the "
-            "spacing with --spacing."
+            f"{path.name} states a spacing of {list(spacing)} mm; all must be positive: correct the header{or_give}."
         )
 
 

@@ -81,6 +81,8 @@ def read_nifti(path: Path, *, spacing_mm: tuple[float, float, float] | None = No
         header = _header(content)
         _check_dimensions(header, path.name)
         voxels = _voxels(content, header, path.name)
+    except PermissionError:
+        raise
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, struct.error, zlib.error) as error:
         raise InputError(
             f"{path.name} cannot be read as an image: it is damaged or not what its name says; export it again."

@@ -78,10 +78,9 @@ def read_label_map(
     """
     path = Path(path)
     with readable(path):
-        there = path.is_file()
-    if not there:
-        raise InputError(f"{path} does not exist; give a label map file.")
-    array, geometry, _ = read_array(path, spacing_mm=spacing_mm)
+        if not path.is_file():
+            raise InputError(f"{path} does not exist; give a label map file.")
+        array, geometry, _ = read_array(path, spacing_mm=spacing_mm)
     labels = array.astype(np.uint8)
     if not np.array_equal(labels, array):
         raise InputError(f"{path.name} is not a label map: it holds values other than whole numbers from 0 to 255.")

@@ -8,7 +8,7 @@ from scarnet.errors import InputError, UsageError
 from scarnet.series.assemble import assemble
 from scarnet.series.checks import MINIMUM_SLICES, few_slices_notes
 from scarnet.series.header import ImageHeader, Unusable, read_headers
-from scarnet.series.judge import Verdict, judge, ranked, with_reconstruction
+from scarnet.series.judge import Verdict, judge, ranked, refusal_of, with_reconstruction
 from scarnet.series.lge import LgeSeries, Reconstruction
 from scarnet.series.members import Member, members
 from scarnet.series.names import Kind, View
@@ -114,10 +114,9 @@ def choose(study: Study, number: int | None = None) -> int:
     if not usable:
         stack, verdict = max(study.stacks, key=lambda pair: len(pair[0].slices))
         if len(study.stacks) == 1:
-            allowed = len(stack.slices) >= MINIMUM_SLICES and verdict.kind != Kind.CINE
+            by_hand = ", or take this one all the same with --series 1" if _refused_by_name(stack, verdict) else ""
             raise InputError(
-                f"The stack found cannot be used: {verdict.reason}; choose the LGE short-axis series"
-                + (", or take this one all the same with --series 1." if allowed else ".")
+                f"The stack found cannot be used: {verdict.reason}; choose the LGE short-axis series{by_hand}."
             )
         if any(v.usable for _, v in judge(group_into_stacks(_in_one_frame(study)))):
             raise InputError(
@@ -126,7 +125,8 @@ def choose(study: Study, number: int | None = None) -> int:
             )
         raise InputError(
             f"No LGE short-axis stack among {len(study.stacks)} stacks; the largest is {verdict.reason}. "
-            "See 'scarnet series list'; --series takes one of them by its number."
+            "See 'scarnet series list'"
+            + ("; --series takes one by its number." if any(_refused_by_name(*pair) for pair in study.stacks) else ".")
         )
     studies = {stack.first.study for stack, verdict in usable if verdict.score > usable[0][1].score - 2}
     if len(studies) > 1:
@@ -135,6 +135,11 @@ def choose(study: Study, number: int | None = None) -> int:
             "folder, or choose a stack of 'scarnet series list' with --series."
         )
     return 0
+
+
+def _refused_by_name(stack: Stack, verdict: Verdict) -> bool:
+    """Whether a stack that is not usable could be used if a user says so."""
+    return verdict.kind != Kind.CINE and refusal_of(stack, Kind.UNKNOWN, View.UNKNOWN) is None
 
 
 def _in_one_frame(study: Study) -> list[ImageHeader]:
@@ -177,7 +182,7 @@ def _notes(study: Study, index: int) -> list[str]:
         notes.append(f"{stack.copies} images are there more than once; one of each was used.")
     if stack.between:
         notes.append(
-            f"Slices of {stack.between} other acquisitions lie between these, as of a repeat planned a few mm off: each was "
+            f"Other acquisitions ({stack.between}) have slices between these, as a repeat planned a few mm off has: each was "
             "kept as a stack of its own."
         )
     if stack.shared_uids:
