@@ -232,6 +232,36 @@ def test_edited_structures_and_a_series_per_slice(dicom_folder, phantom, tmp_pat
     assert source_images(groups_of(document)["Scar"]) == {series.source.sop_instance_uids[k] for k in on}
 
 
+def test_a_hand_is_named_though_the_file_kept_the_models_tags(dicom_folder, phantom, tmp_path, monkeypatch):
+    """Segment editors leave a model's tags on what a hand erased: voxels say who drew, tags only who began."""
+    import slicerio
+
+    from scarnet import cli
+
+    series, run = read_lge(dicom_folder), run_of(phantom.labels)
+    report = quantify(series, phantom.labels, segmentation=run)
+    write_outputs(tmp_path / "ai", series, phantom.labels, report, segmentation=run, with_report=False)
+    stored = slicerio.read_segmentation(str(tmp_path / "ai" / "segmentation.seg.nrrd"))
+    voxels = stored["voxels"]
+    scar = next(s for s in stored["segments"] if s["name"] == "Scar")
+    layer = voxels if voxels.ndim == 3 else voxels[scar["layer"]]
+    mask = layer == scar["labelValue"]
+    mask[:, :, : mask.shape[2] // 2] = False
+    layer[mask] = 0
+    slicerio.write_segmentation(str(tmp_path / "hand.seg.nrrd"), stored)
+    options = ["--volume", str(dicom_folder), "-o", str(tmp_path / "out"), "--ai", str(tmp_path / "ai"), "--dicom"]
+    monkeypatch.setattr("sys.argv", ["scarnet", "measure", str(tmp_path / "hand.seg.nrrd"), *options])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code
+    segmentation = pydicom.dcmread(tmp_path / "out" / "segmentation.dcm")
+    kinds = {s.SegmentLabel: s.SegmentAlgorithmType for s in segmentation.SegmentSequence}
+    assert kinds["Scar"] == "SEMIAUTOMATIC" and kinds["LV blood pool"] == "AUTOMATIC"
+    groups = groups_of(highdicom.sr.srread(tmp_path / "out" / "report.dcm"))
+    for name, words in (("Scar", "Corrected by hand after the algorithm"), ("LV blood pool", "Not corrected")):
+        assert words in [i.TextValue for i in groups[name][0].ContentSequence if i.ValueType == "TEXT"]
+
+
 def test_no_scar_is_a_measured_zero_without_a_segment(dicom_folder, phantom, tmp_path):
     series, labels = read_lge(dicom_folder), np.minimum(phantom.labels, 2)
     write_outputs(tmp_path, series, labels, quantify(series, labels), with_report=False, with_dicom=True)

@@ -6,7 +6,8 @@ carries a private one (see `scarnet.export.dicom.codes`).
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -156,6 +157,16 @@ def origin_of(model: dict | None, edited: bool) -> SegmentOrigin:
     if not model:
         return SegmentOrigin()
     return SegmentOrigin(algorithm_type(model, edited), algorithm_name(model), str(model.get("version") or "1"))
+
+
+def after_edits(origins: Mapping[str, SegmentOrigin], edited: Collection[str]) -> dict[str, SegmentOrigin]:
+    """`origins` of a file beside what is known of it: editors leave a model's tags on a segment that a hand has `edited`."""
+    return {
+        name: replace(origin, algorithm_type="SEMIAUTOMATIC")
+        if name in edited and origin.algorithm_type == "AUTOMATIC"
+        else origin
+        for name, origin in origins.items()
+    }
 
 
 def read_origins(provenance: dict) -> dict[str, SegmentOrigin]:

@@ -134,15 +134,17 @@ def measure(
     from scarnet.export.run_folder import read_run
     from scarnet.files import sha256_of
     from scarnet.quantification import quantify, summarise_edits
+    from scarnet.segments import after_edits
 
     parameters = _parameters(density, rv_insertion, remote)
     series, patient = _stack_and_patient(volume, output, spacing, series_number, reconstruction, dicom, identified)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
-    origins = {name: asdict(origin) for name, origin in read.origins.items()}
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}, "origins": origins}
+    provenance: dict = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
     run = read_run(ai, series) if ai else None
     if run is not None:
         provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
+    origins = after_edits(read.origins, provenance.get("edits") or ())
+    provenance["origins"] = {name: asdict(origin) for name, origin in origins.items()}
     report = quantify(
         series,
         read.labels,

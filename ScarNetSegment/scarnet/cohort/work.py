@@ -28,6 +28,7 @@ from scarnet.export.tables import patient_row
 from scarnet.files import sha256_of
 from scarnet.quantification import QuantificationParameters, ScarReport, quantify, summarise_edits
 from scarnet.segmentation import ScarSegmentation, segment
+from scarnet.segments import after_edits
 from scarnet.series import LgeSeries, read_lge
 
 #: What a model drew, in a patient's folder: overwritten only while it is as the model left it.
@@ -171,13 +172,15 @@ def _measure_correction(
 ) -> tuple[np.ndarray, ScarReport]:
     """As `scarnet measure --ai` does: the hand's segmentation, the model's values beside it."""
     read = read_segmentation_file(correction, series)
-    origins = {name: asdict(origin) for name, origin in read.origins.items()}
-    provenance = {"segmentation": {"read_from_file_sha256": sha256_of(correction), "origins": origins}}
+    facts: dict = {"read_from_file_sha256": sha256_of(correction)}
+    provenance: dict = {"segmentation": facts}
     notes = read.notes
     if run is None:
         notes += (f"The model drew nothing here: {problem}",)
     else:
         provenance["edits"] = summarise_edits(run.labels, read.labels, series.geometry)
+    origins = after_edits(read.origins, provenance.get("edits") or ())
+    facts["origins"] = {name: asdict(origin) for name, origin in origins.items()}
     report = quantify(
         series,
         read.labels,
