@@ -17,6 +17,7 @@ from scarnet.quantification.aha import (
     volume_beyond_segments_ml,
 )
 from scarnet.quantification.frame import heart_frame
+from scarnet.quantification.image_quality import direction_warnings
 from scarnet.quantification.insertion import find_insertion
 from scarnet.quantification.remote import find_remote
 from scarnet.quantification.transmurality import wall_rays
@@ -163,6 +164,52 @@ def test_measures_of_a_drawn_infarct():
 )
 def test_transmurality_classes(percent, name):
     assert transmurality_class(percent) == name
+
+
+def wide_apex(**storage):
+    """An aneurysm: the areas of the slices from base to apex are turned round, the heart's place is not."""
+    labels, geometry, _ = drawn_heart(pixel_mm=1.5, **storage)
+    return labels[::-1].copy(), geometry
+
+
+@pytest.mark.parametrize("apex_first", [False, True])
+def test_the_patients_axes_say_where_the_apex_is_and_a_shape_that_says_otherwise_is_said(apex_first):
+    """Areas alone would mirror the walls: the inferior one becomes the anterior."""
+    labels, geometry = wide_apex(apex_first=apex_first)
+    frame = heart_frame(labels, geometry)
+    assert frame.apex_first == apex_first and frame.towards_apex @ TOWARDS_APEX == pytest.approx(1, abs=1e-6)
+    (warning,) = direction_warnings(labels, geometry)
+    apex, narrow = (1, 9) if apex_first else (9, 1)
+    assert f"slice {apex} is the apex, but the ventricle narrows towards slice {narrow}" in warning
+    usual, _, _ = drawn_heart(pixel_mm=1.5, apex_first=apex_first)
+    assert direction_warnings(usual, geometry) == ()
+
+
+@pytest.mark.parametrize("slices", [[4], [3, 4]])
+@pytest.mark.parametrize("apex_first", [False, True])
+def test_one_slice_and_two_alike_are_not_taken_for_the_base(slices, apex_first):
+    labels, geometry, angles = drawn_heart(pixel_mm=1.5, apex_first=apex_first)
+    alone = np.zeros_like(labels)
+    alone[slices] = labels[4]
+    frame = heart_frame(alone, geometry)
+    away = np.abs((frame.angles_deg(4) - angles[4] + 180) % 360 - 180)
+    assert away[alone[4] >= 2].max() < 3
+    assert direction_warnings(alone, geometry) == ()
+
+
+def test_without_orientation_the_shape_decides_and_one_that_does_not_say_is_said():
+    labels, geometry, _ = drawn_heart(pixel_mm=1.5)
+    plain = StackGeometry(labels.shape, (1.5, 1.5), [1, 0, 0], [0, 1, 0], np.outer(np.arange(9), [0, 0, 8.0]))
+    right_pointing = np.array([-0.66, -0.55, -0.51])  # dextrocardia: no heart of the usual direction
+    across = np.cross(right_pointing, [0, 0, 1.0]) / np.linalg.norm(np.cross(right_pointing, [0, 0, 1.0]))
+    down = np.cross(across, right_pointing)
+    origins = np.outer(np.arange(9), 8 * right_pointing)
+    mirrored = StackGeometry(labels.shape, (1.5, 1.5), across, down / np.linalg.norm(down), origins)
+    for other in (plain, mirrored):
+        assert not heart_frame(labels, other).apex_first and heart_frame(labels[::-1], other).apex_first
+        assert direction_warnings(labels, other) == ()
+        alone = np.where(np.arange(9)[:, None, None] == 4, labels, 0)
+        assert ["is not clear" in warning for warning in direction_warnings(alone, other)] == [True]
 
 
 def test_an_unlabelled_cavity_is_what_muscle_encloses_and_none_is_said():

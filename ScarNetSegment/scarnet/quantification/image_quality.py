@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from scarnet.conventions import Label, scar_mask
-from scarnet.quantification.frame import HeartFrame
+from scarnet.quantification.frame import CLEAR_TAPER, HeartFrame, stated_apex_first, taper
 from scarnet.quantification.remote import RemoteRegion
 from scarnet.series import StackGeometry
 
@@ -67,6 +67,24 @@ def coverage_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str,
     if edge.any():
         found.append(f"The ventricle touches the edge of the field of view in {_slices(edge)}: it may be cut off.")
     return tuple(found)
+
+
+def direction_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str, ...]:
+    """Which end is the apex: not clear, or one by the patient's axes and the other by the ventricle's shape."""
+    stated, narrowing = stated_apex_first(geometry), taper(labels)
+    ends = np.flatnonzero((labels > 0).any(axis=(1, 2)))[[0, -1]] + 1
+    if stated is None and abs(narrowing) < CLEAR_TAPER:
+        return (
+            "Which end is the apex is not clear (the ventricle is as wide at both, and the image states no direction): "
+            "check that the walls are not mirrored.",
+        )
+    if stated is not None and abs(narrowing) > CLEAR_TAPER and stated != (narrowing > 0):
+        apex, narrow = ends if stated else ends[::-1]
+        return (
+            f"By the image's orientation slice {apex} is the apex, but the ventricle narrows towards slice {narrow}: check "
+            "the walls, which follow the orientation (right in an apical aneurysm, wrong where the header is).",
+        )
+    return ()
 
 
 def stray_scar_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str, ...]:

@@ -233,7 +233,8 @@ def _rules(series: LgeSeries, density: float, remote_lps_mm) -> dict[str, str]:
         "structure counts: obstruction over scar over muscle over blood. Scar outlined outside the myocardium is counted as "
         "scar and as myocardium.",
         "segments": "AHA-17, thirds of the slices that show a cavity, counted from the anterior insertion of the right "
-        "ventricle; the apex (17) is not measured on short-axis slices.",
+        "ventricle; the apex (17) is not measured on short-axis slices. The apex is the end towards left, front and feet where the "
+        "image states its orientation, the narrower end where it does not.",
         "transmurality": f"Share of the wall that is scar, along {RAYS} rays from the cavity's centre; the mean over enhanced "
         "rays. The maximum of a slice is over 15 degrees of the wall, that of the heart the most transmural segment.",
         "thresholds": "Intensity methods on the same myocardium, for comparison; the scar above is as outlined. Remote "

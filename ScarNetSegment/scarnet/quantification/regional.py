@@ -7,8 +7,8 @@ import numpy as np
 from scarnet.errors import InputError
 from scarnet.quantification.aha import measure_segments, volume_beyond_segments_ml
 from scarnet.quantification.breath_hold import shift_warnings
-from scarnet.quantification.frame import HeartFrame, heart_frame
-from scarnet.quantification.image_quality import contrast_warnings, no_signal_level
+from scarnet.quantification.frame import HeartFrame, heart_frame, stated_apex_first
+from scarnet.quantification.image_quality import contrast_warnings, direction_warnings, no_signal_level
 from scarnet.quantification.insertion import RvInsertion, find_insertion
 from scarnet.quantification.muscle import MuscleSignal, muscle_signal
 from scarnet.quantification.remote import RemoteRegion, find_remote
@@ -85,6 +85,7 @@ def measure_regions(
         transmurality_max_percent=max(s.transmurality_percent or 0.0 for s in segments),
         summary=summarise(segments, percent_lv, float(np.nanmedian(rays.scar_start)) if enhanced.size else None),
         warnings=(
+            *direction_warnings(labels, geometry),
             *_warnings(insertion),
             *shift_warnings(series, labels, frame),
             *contrast_warnings(image, labels, frame, remote, no_signal=no_signal_level(series.image)),
@@ -96,6 +97,7 @@ def measure_regions(
                 "source": insertion.source,
             },
             "apex_at_first_slice": frame.apex_first,
+            "apex_by": "taper" if stated_apex_first(geometry) is None else "orientation",
             "remote_region": remote.describe(),
             "beyond_segments": {"myocardium_volume_ml": beyond_ml, "scar_volume_ml": scar_beyond_ml},
         },
