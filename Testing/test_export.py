@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from scarnet.errors import InputError, UsageError
 from scarnet.export import read_segmentation, write_outputs
 from scarnet.export.html import render
+from scarnet.export.segmentation_file import write_volume
 from scarnet.phantom import write_dicom
 from scarnet.quantification import quantify
 from scarnet.segments import SEGMENTS, match_segment
@@ -172,6 +173,33 @@ def test_a_read_only_folder_is_refused(phantom, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="another output folder"):
         write_outputs(tmp_path / "out", phantom.series, phantom.labels, quantify(phantom.series, phantom.labels))
+
+
+def test_only_the_spacing_is_taken_on_trust_where_the_user_gave_it(small_phantom, tmp_path):
+    """A mirrored label map with a right header, or one with the image's own wrong spacing, must not be laid on by index."""
+    labels, geometry = small_phantom.labels, small_phantom.series.geometry
+    write_volume(tmp_path / "image.nrrd", small_phantom.series.image, geometry)
+    image = sitk.ReadImage(str(tmp_path / "image.nrrd"))
+    spacing = image.GetSpacing()
+    image.SetSpacing((1, 1, 1))  # as tools write that know none
+    sitk.WriteImage(image, str(tmp_path / "image.nrrd"))
+    series = read_lge(tmp_path / "image.nrrd", spacing_mm=spacing)
+    for stated in (spacing, (1, 1, 1)):
+        picture = sitk.GetImageFromArray(labels)
+        picture.CopyInformation(image)
+        picture.SetSpacing(stated)
+        for name, flips in (("same", ()), ("columns", (True, False, False)), ("all", (True, True, True))):
+            kept = sitk.Flip(picture, flips) if flips else picture
+            sitk.WriteImage(kept, str(tmp_path / f"{name}.nrrd"))
+            assert np.array_equal(read_segmentation(tmp_path / f"{name}.nrrd", series)[0], labels), (stated, name)
+    picture.SetOrigin([v + 5 for v in picture.GetOrigin()])
+    sitk.WriteImage(picture, str(tmp_path / "moved.nrrd"))
+    picture.CopyInformation(image)
+    picture.SetDirection(np.eye(3).ravel().tolist())
+    sitk.WriteImage(picture, str(tmp_path / "turned.nrrd"))
+    for name in ("moved", "turned"):
+        with pytest.raises(InputError, match="lies elsewhere"):
+            read_segmentation(tmp_path / f"{name}.nrrd", series)
 
 
 def test_a_segmentation_of_another_image_is_refused(written, phantom, small_phantom, tmp_path):

@@ -10,6 +10,8 @@ from scarnet.series import StackGeometry
 SAME_POINT_MM = 0.05
 #: Share of a voxel by which a point may lie outside its rim and still be in it: decimal rounding.
 _RIM = 1e-3
+#: Direction cosines that differ by less are the same axis: headers keep four decimals and more.
+_SAME_AXIS = 1e-3
 
 
 def onto_grid(
@@ -43,6 +45,29 @@ def onto_grid(
         f"The segmentation lay on another grid ({_grid(source)}) and was resampled to the image's ({_grid(target)}), nearest "
         f"neighbour: myocardium {before:.1f} mL there, {after:.1f} mL here.",
     )
+
+
+def in_order(labels: np.ndarray, source: StackGeometry, target: StackGeometry) -> np.ndarray | None:
+    """`labels` with slices, rows and columns in the order of `target`, whatever spacing either file states.
+
+    None where they run along other axes, differ in number, or do not begin at the same voxel: spacing alone may be wrong.
+    """
+    turned = _axes(target) @ _axes(source).T
+    signed = np.rint(turned).astype(int)
+    if np.abs(turned - signed).max() > _SAME_AXIS:
+        return None
+    order = np.abs(signed).argmax(axis=1)
+    backwards = signed[range(3), order] < 0
+    ordered = np.flip(labels.transpose(order), np.flatnonzero(backwards))
+    first = np.zeros(3, int)  # the voxel that becomes [0, 0, 0]
+    first[order] = np.where(backwards, np.array(labels.shape)[order] - 1, 0)
+    away_mm = np.linalg.norm(source.index_to_lps(first) - target.slice_origins_mm[0])
+    return ordered if ordered.shape == target.shape and away_mm <= SAME_POINT_MM else None
+
+
+def _axes(geometry: StackGeometry) -> np.ndarray:
+    """Unit vectors of increasing slice, row and column, one a row."""
+    return np.stack([geometry.normal, geometry.row_direction, geometry.column_direction])
 
 
 def _nearest(source: StackGeometry, target: StackGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

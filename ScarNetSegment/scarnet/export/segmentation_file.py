@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from scarnet.conventions import Label
 from scarnet.errors import InputError
-from scarnet.export.regrid import onto_grid
+from scarnet.export.regrid import in_order, onto_grid
 from scarnet.export.stored import StoredSegment, choose_segments
 from scarnet.files import readable, replacing
 from scarnet.segments import (
@@ -150,9 +150,9 @@ def read_segmentation_file(
     if not dicom:
         # Files of one affine know equidistant slices alone: so was an irregular stack written.
         target = StackGeometry.from_affine_lps(series.geometry.affine_lps, series.geometry.shape)
-        if series.spacing_source != "file" and geometry.shape == target.shape:
-            # Both files may state the same wrong spacing, or ours be written with the right one.
-            return ReadSegmentation(labels, notes, origins)
+        # Both files may state the same wrong spacing, or ours be written with the right one; axes and origin are their own.
+        if series.spacing_source != "file" and (ordered := in_order(labels, geometry, target)) is not None:
+            return ReadSegmentation(ordered, notes, origins)
     labels, moved = onto_grid(labels, geometry, target, name=path.name, resample=resample)
     return ReadSegmentation(labels, notes + moved, origins)
 
