@@ -78,6 +78,10 @@ def test_scale_and_offset_of_a_slice_do_not_matter_where_zero_means_nothing():
     series, labels, _ = drawn_series()
     rng = np.random.default_rng(1)
     scale, offset = rng.uniform(0.5, 3, (2, len(labels), 1, 1)) * np.array([1, 500])[:, None, None, None]
+    scale[-1], offset[-1] = (
+        scale[-2],
+        offset[-2],
+    )  # the cap shows no cavity: it refers to its neighbour's remote myocardium
     other = replace(series, image=(series.image * scale + offset).astype(np.float32))
     before, after = by_method(series, labels), by_method(other, labels)
     for method in METHODS:
@@ -230,6 +234,55 @@ def test_core_and_grey_zone_by_their_definitions():
     yan = report.zones["yan"]  # everything that bright lies beyond 3 standard deviations
     assert yan.core_volume_ml == pytest.approx(scar_ml + grey_ml, rel=0.15)
     assert "Roes" in report.zones["roes"].definition and "from remote" in report.zones["roes"].definition
+
+
+def with_scar_in_its_cap(**heart):
+    """The last slice shows no cavity: half of its muscle is scar."""
+    series, labels, _ = drawn_series(**heart)
+    cap = 0 if heart.get("apex_first") else -1
+    assert not (labels[cap] == Label.BLOOD_POOL).any()
+    half = (labels[cap] == Label.MYOCARDIUM) & (np.arange(labels.shape[2]) < labels.shape[2] / 2)
+    series.image[cap][half] += SCAR - REMOTE
+    labels[cap][half] = Label.SCAR
+    return series, labels, float(half.sum() * series.geometry.voxel_volumes_ml[cap])
+
+
+@pytest.mark.parametrize("reconstruction", [Reconstruction.MAGNITUDE, Reconstruction.PSIR])
+@pytest.mark.parametrize("apex_first", [False, True])
+def test_muscle_without_a_cavity_is_muscle_to_every_method(apex_first, reconstruction):
+    """Its scar counted in the denominator alone: a percentage beside the outlined one that no method had measured."""
+    series, labels, cap_ml = with_scar_in_its_cap(apex_first=apex_first, reconstruction=reconstruction)
+    report = quantify(series, labels)
+    assert cap_ml > 0.08 * report.scar.volume_ml
+    for name, method in report.thresholds.items():
+        if name != "2sd":  # two percent of healthy muscle lie above it
+            assert method.percent_lv == pytest.approx(report.scar.percent_lv, rel=0.03), name
+    for name, zone in report.zones.items():
+        assert zone.core_percent_lv == pytest.approx(report.scar.percent_lv, rel=0.03), name
+    muscle, _ = signal_of(series, labels)
+    assert np.array_equal(muscle.known, muscle.mask) and muscle.remote_of.tolist() == (
+        [1, *range(1, 9)] if apex_first else [*range(8), 7]
+    )
+
+
+def test_scar_in_no_segment_is_said():
+    series, labels, cap_ml = with_scar_in_its_cap()
+    (warning,) = [w for w in quantify(series, labels).quality.warnings if "in no AHA segment" in w]
+    assert f"{cap_ml:.1f} mL of scar" in warning
+    healthy = np.minimum(labels, Label.MYOCARDIUM).astype(np.uint8)
+    healthy[-1][: healthy.shape[1] // 2] = 0  # an apical cap as most have it
+    assert not [w for w in quantify(series, healthy).quality.warnings if "in no AHA segment" in w]
+
+
+def test_grey_zone_of_a_slice_without_a_cavity_begins_where_the_nearest_remote_ends():
+    """Schmidt's begins at the brightest remote myocardium, and no slice is without one."""
+    series, labels, _ = with_scar_in_its_cap(noise=8.0)
+    grey = (labels[-1] == Label.MYOCARDIUM) & (np.arange(labels.shape[2]) < 0.56 * labels.shape[2])
+    series.image[-1][grey] += 0.35 * (SCAR - REMOTE)
+    before = quantify(series, np.where(np.arange(9)[:, None, None] == 8, 0, labels).astype(np.uint8)).zones["schmidt"]
+    after = quantify(series, labels).zones["schmidt"]
+    grey_ml = float(grey.sum() * series.geometry.voxel_volumes_ml[-1])
+    assert after.grey_volume_ml - before.grey_volume_ml == pytest.approx(grey_ml, rel=0.25)
 
 
 def test_spread_of_methods_and_readers_stands_in_the_report():

@@ -26,7 +26,7 @@ _NEIGHBOURS_3D = ndimage.generate_binary_structure(3, 1)
 
 @dataclass(frozen=True, eq=False)
 class MuscleSignal:
-    """Arrays `[slice, row, column]`; NaN in `relative` and `contrast` outside muscle and in slices without remote.
+    """Arrays `[slice, row, column]`; NaN in `relative` and `contrast` outside muscle (everywhere without any remote).
 
     Attributes
         mask: the whole myocardium.
@@ -36,6 +36,7 @@ class MuscleSignal:
         contrast: 0 at remote myocardium, 1 at the blood pool of the same slice (slices whose blood does not stand out
             take the usual difference of the stack; without any, the brightest muscle is 1).
         remote: bool, the remote region.
+        remote_of: `(slices,)`, the slice whose remote region each refers to: itself, or the nearest that has one.
     """
 
     image: np.ndarray
@@ -45,6 +46,7 @@ class MuscleSignal:
     relative: np.ndarray
     contrast: np.ndarray
     remote: np.ndarray
+    remote_of: np.ndarray
     reconstruction: Reconstruction
     geometry: StackGeometry
 
@@ -61,19 +63,30 @@ class MuscleSignal:
     def of_maximum(self) -> np.ndarray:
         """Share of the maximum in the slice's scar, 1 there; -inf outside muscle and where nothing is bright.
 
-        Of the signal itself in magnitude images, of the signal above remote in all others. The maximum is the 99th percentile
-        of what lies 5 standard deviations above remote.
+        Of the signal itself in magnitude images, of the signal above remote in all others.
         """
+        if not np.isfinite(self.maximum).all():
+            return np.full(self.mask.shape, -np.inf)
+        return self._values / self.maximum[:, None, None]
+
+    @cached_property
+    def maximum(self) -> np.ndarray:
+        """`(slices,)`: the 99th percentile of what lies 5 standard deviations above remote; NaN where nothing does."""
         bright = without_islands(self.known & (np.nan_to_num(self.relative) > BRIGHT_SD), self.geometry, 0.0, pixels=5)
-        share = np.full(self.mask.shape, -np.inf)
         if not bright.any():
-            return share
-        values = np.where(self.known, self.image if self.halves_image else self.relative, -np.inf)
-        overall = np.percentile(values[bright], MAXIMUM_PERCENTILE)
-        for k in range(len(bright)):
-            enough = bright[k].sum() >= MINIMUM_BRIGHT_PIXELS
-            share[k] = values[k] / (np.percentile(values[k][bright[k]], MAXIMUM_PERCENTILE) if enough else overall)
-        return share
+            return np.full(len(bright), np.nan)
+        overall = np.percentile(self._values[bright], MAXIMUM_PERCENTILE)
+        return np.array(
+            [
+                np.percentile(values[inside], MAXIMUM_PERCENTILE) if inside.sum() >= MINIMUM_BRIGHT_PIXELS else overall
+                for values, inside in zip(self._values, bright, strict=True)
+            ]
+        )
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        """What shares of the maximum are taken of; -inf outside muscle."""
+        return np.where(self.known, self.image if self.halves_image else self.relative, -np.inf)
 
 
 def muscle_signal(
@@ -109,6 +122,7 @@ def muscle_signal(
         relative=relative,
         contrast=np.where(np.isfinite(relative), above / difference[:, None, None], np.nan),
         remote=remote.mask,
+        remote_of=remote.taken_from,
         reconstruction=reconstruction,
         geometry=frame.geometry,
     )

@@ -238,7 +238,8 @@ def _rules(series: LgeSeries, density: float, remote_lps_mm) -> dict[str, str]:
         "transmurality": f"Share of the wall that is scar, along {RAYS} rays from the cavity's centre; the mean over enhanced "
         "rays. The maximum of a slice is over 15 degrees of the wall, that of the heart the most transmural segment.",
         "thresholds": "Intensity methods on the same myocardium, for comparison; the scar above is as outlined. Remote "
-        f"myocardium is the {'darkest sector of each slice' if remote_lps_mm is None else 'sector about the given point'}. "
+        f"myocardium is the {'darkest sector of each slice' if remote_lps_mm is None else 'sector about the given point'}; "
+        "a slice without a cavity refers to that of the nearest slice, though signal may drift between the two. "
         + _RECONSTRUCTION_RULE[series.reconstruction],
         "zones": "Core and grey zone by signal, each by its own named definition; definitions do not agree with one another.",
         "papillary_muscles": "As outlined; the shipped models leave them to the blood pool.",

@@ -24,6 +24,8 @@ MARGIN_MM = 25.0
 #: Below this the automatic insertion is announced as doubtful. On 200 cine hearts with a drawn right ventricle 15 lay below
 #: it, with 7 of the 14 errors above 30 degrees among them (Testing/test_real_patients.py, slow).
 MINIMUM_CERTAINTY = 0.16
+#: Healthy muscle in slices without a cavity up to this share of all is the apical cap, as phantoms have it (3 %). EMIDEC: none.
+USUAL_CAP_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def measure_regions(
         summary=summarise(segments, percent_lv, float(np.nanmedian(rays.scar_start)) if enhanced.size else None),
         warnings=(
             *direction_warnings(labels, geometry),
+            *_beyond_warnings(beyond_ml, scar_beyond_ml, muscle_ml),
             *_warnings(insertion),
             *shift_warnings(series, labels, frame),
             *contrast_warnings(image, labels, frame, remote, no_signal=no_signal_level(series.image)),
@@ -144,6 +147,15 @@ def _around_heart(labels: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[
             slice(max(int(indices.min()) - margin, 0), min(int(indices.max()) + margin + 1, labels.shape[1 + axis]))
         )
     return ranges[0], ranges[1]
+
+
+def _beyond_warnings(beyond_ml: float, scar_beyond_ml: float, muscle_ml: float) -> tuple[str, ...]:
+    if scar_beyond_ml == 0 and beyond_ml <= USUAL_CAP_SHARE * muscle_ml:
+        return ()
+    return (
+        f"{beyond_ml:.1f} mL of muscle, {scar_beyond_ml:.1f} mL of scar lie in slices without a cavity: in no AHA segment. "
+        "Check that the cavity is outlined there.",
+    )
 
 
 def _warnings(insertion: RvInsertion) -> tuple[str, ...]:

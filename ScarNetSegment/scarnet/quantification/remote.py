@@ -21,13 +21,15 @@ MINIMUM_PIXELS = 15
 
 @dataclass(frozen=True, eq=False)
 class RemoteRegion:
-    """Per slice; NaN where the slice has no ring.
+    """Per slice.
 
     Attributes
-        mask: bool `[slice, row, column]`, pixels taken.
-        mean, sd: `(slices,)` of the image there.
+        mask: bool `[slice, row, column]`, pixels taken; none where the slice has no ring.
+        mean, sd: `(slices,)` of the image there, in a slice without any of the nearest that has some: muscle without a cavity
+            is muscle to every method. NaN where no slice knows.
         sector_deg: `(slices, 2)`, display angles (see `frame`) where the sector begins and ends, counter-clockwise; a full
-            circle ends 360 after its beginning.
+            circle ends 360 after its beginning; NaN where the slice has no ring.
+        taken_from: `(slices,)`, the slice that `mean` and `sd` are of.
         source: "image", found; or "user", about a given point.
     """
 
@@ -35,6 +37,7 @@ class RemoteRegion:
     mean: np.ndarray
     sd: np.ndarray
     sector_deg: np.ndarray
+    taken_from: np.ndarray
     source: str = "image"
 
     def describe(self) -> dict:
@@ -78,7 +81,20 @@ def find_remote(
     sd = np.array([image[k][mask[k]].std() if mask[k].sum() >= MINIMUM_PIXELS else np.nan for k in range(len(mask))])
     if np.isfinite(sd).any():
         sd = np.where(np.isfinite(mean) & ~np.isfinite(sd), np.nanmedian(sd), sd)
-    return RemoteRegion(mask, mean, sd, sectors, "image" if angle_deg is None else "user")
+    taken_from = _nearest_known(np.isfinite(mean), frame)
+    return RemoteRegion(
+        mask, mean[taken_from], sd[taken_from], sectors, taken_from, "image" if angle_deg is None else "user"
+    )
+
+
+def _nearest_known(known: np.ndarray, frame: HeartFrame) -> np.ndarray:
+    """`(slices,)`: each slice itself where it is `known`, else the nearest that is; of two as near, the one towards the base."""
+    nearest, slices = np.arange(len(known)), np.flatnonzero(known)
+    from_base_mm = frame.geometry.slice_positions_mm * (-1 if frame.apex_first else 1)
+    for k in np.flatnonzero(~known) if slices.size else ():
+        away_mm = np.round(np.abs(from_base_mm[slices] - from_base_mm[k]), 3)
+        nearest[k] = slices[np.lexsort((from_base_mm[slices], away_mm))[0]]
+    return nearest
 
 
 def _off_borders(labels: np.ndarray, frame: HeartFrame) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Scar by intensity inside given myocardium: the established methods side by side, each named in every figure.
 
 Thresholds are set per slice against that slice's remote myocardium, since nulling drifts over a stack and archives rescale
-slices. Magnitude and phase-sensitive images are treated apart where it matters: half of the maximum has no meaning where zero is
+slices; a slice without a cavity has none of its own and takes the nearest. Magnitude and phase-sensitive images are treated apart where it matters: half of the maximum has no meaning where zero is
 not "no signal", so that FWHM is referred to remote myocardium on PSIR (Engblom et al., JCMR 2016, table 1), and on images of
 unknown reconstruction, which its definition then says.
 """
@@ -48,8 +48,8 @@ class _Mixture:
 def compare_methods(muscle: MuscleSignal) -> tuple[ThresholdResult, ...]:
     """Every method on the same myocardium, whatever scar is drawn in it; MVO counts as scar where it is labelled.
 
-    Slices without a remote region are left out of every method alike; without any, there is nothing to compare and the result is
-    empty.
+    Slices without a remote region refer to the nearest that has one; without any, there is nothing to compare and the result
+    is empty.
     """
     if muscle.known.sum() < MINIMUM_PIXELS:
         return ()

@@ -31,12 +31,14 @@ def measure_zones(muscle: MuscleSignal, *, muscle_ml: float, density_g_per_ml: f
 
 
 def _remote_peak(muscle: MuscleSignal, share: np.ndarray) -> np.ndarray:
-    """`[slice, 1, 1]`: brightest remote myocardium (99th percentile) as a share of the maximum."""
-    peaks = [
-        np.percentile(s[r], MAXIMUM_PERCENTILE) if r.any() and np.isfinite(s[r]).all() else np.inf
-        for s, r in zip(share, muscle.remote, strict=True)
-    ]
-    return np.array(peaks)[:, None, None]
+    """`[slice, 1, 1]`: brightest remote myocardium (99th percentile) of the slice referred to, as a share of the slice's maximum."""
+    peaks = np.array(
+        [
+            np.percentile(s[r], MAXIMUM_PERCENTILE) if r.any() and np.isfinite(s[r]).all() else np.inf
+            for s, r in zip(share, muscle.remote, strict=True)
+        ]
+    )
+    return (peaks[muscle.remote_of] * (muscle.maximum[muscle.remote_of] / muscle.maximum))[:, None, None]
 
 
 def _measured(definition, muscle: MuscleSignal, core, reach, muscle_ml, density) -> ZoneMeasures:
