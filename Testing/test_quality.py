@@ -28,6 +28,7 @@ SAID = {
     "edge": "edge of the field of view",
     "apex": "does not reach its apex",
     "short": "along its axis only",
+    "forgotten": "between slices with the ventricle",
     "stray": "apart from the ventricle",
 }
 
@@ -164,6 +165,15 @@ def test_apex_and_base_beyond_the_stack(good):
     assert part(0, 9) == ""
     assert SAID["apex"] in part(3, 9) and SAID["short"] not in part(3, 9)
     assert SAID["short"] in part(0, 5) and SAID["apex"] not in part(0, 5)
+
+
+def test_a_slice_forgotten_between_outlined_ones(good):
+    labels = good.labels.copy()
+    labels[[0, -1]] = 0  # beyond the ends nothing need be outlined
+    assert "forgotten" not in faults(good.series, labels)
+    labels[[3, 5]] = 0
+    assert "forgotten" in faults(good.series, labels)
+    assert "in slices 4, 6, between" in " ".join(coverage_warnings(labels, good.series.geometry))
 
 
 def test_scar_apart_from_the_ventricle(good):

@@ -52,7 +52,10 @@ def slice_distance_warnings(geometry: StackGeometry) -> tuple[str, ...]:
 
 
 def coverage_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str, ...]:
-    """Apex or base beyond the stack, and a ventricle at the edge of the field of view. `labels` on the whole grid."""
+    """Apex or base beyond the stack, slices left out between, and a ventricle at the edge of the field of view.
+
+    `labels` on the whole grid.
+    """
     lv = labels > 0
     areas = lv.sum(axis=(1, 2))
     found = []
@@ -62,6 +65,13 @@ def coverage_warnings(labels: np.ndarray, geometry: StackGeometry) -> tuple[str,
     if length < SHORT_LV_MM and geometry.shape[0] > 1:
         found.append(
             f"The ventricle is outlined over {length:.0f} mm along its axis only: base or apex may be missing, and volumes too low."
+        )
+    forgotten = areas == 0
+    outlined = np.flatnonzero(areas)
+    forgotten[: outlined[0]] = forgotten[outlined[-1] :] = False
+    if forgotten.any():
+        found.append(
+            f"Nothing is outlined in {_slices(forgotten)}, between slices with the ventricle: volumes are too low; outline it there."
         )
     edge = lv[:, [0, -1], :].any(axis=(1, 2)) | lv[:, :, [0, -1]].any(axis=(1, 2))
     if edge.any():
