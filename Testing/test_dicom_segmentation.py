@@ -90,6 +90,18 @@ def test_a_hand_drawn_segmentation_is_manual_and_empty_segments_are_left_out(dic
     assert {d.algorithm_type.value for d in descriptions(segmentation)} == {"MANUAL"}
 
 
+def test_an_intensity_method_draws_scar_alone_and_is_no_network(dicom_folder, phantom, tmp_path):
+    """Muscle and blood came with the myocardium that it was given."""
+    series = read_lge(dicom_folder)
+    model = {"name": "threshold:5sd", "runtime": "numpy", "version": "", "sha256": ""}
+    write_dicom_segmentation(tmp_path / "s.dcm", series, np.minimum(phantom.labels, 3), model=model)
+    found = {d.segment_label: d for d in descriptions(highdicom.seg.segread(tmp_path / "s.dcm"))}
+    kinds = {name: d.algorithm_type.value for name, d in found.items()}
+    assert kinds == {"LV myocardium": "MANUAL", "Scar": "AUTOMATIC", "LV blood pool": "MANUAL"}
+    algorithm = found["Scar"].algorithm_identification
+    assert (algorithm.name, algorithm.family.value) == ("ScarNet threshold:5sd", "123105")  # histogram analysis
+
+
 def test_what_cannot_be_a_seg_is_refused(dicom_folder, phantom, tmp_path):
     with pytest.raises(InputError, match="refer to DICOM images"):
         write_dicom_segmentation(tmp_path / "s.dcm", phantom.series, phantom.labels)

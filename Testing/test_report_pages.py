@@ -258,6 +258,19 @@ def test_model_and_corrected_values_stand_side_by_side(phantom, edited):
     assert content_of(alone).corrected is None and not any(f.model for f in content_of(alone).key_figures)
 
 
+def test_an_intensity_method_is_not_called_a_network(phantom, edited):
+    _, labels, run = edited
+    by_method = replace(run, model={"name": "threshold:5sd", "runtime": "numpy", "version": "", "sha256": ""})
+    edits = summarise_edits(run.labels, labels, phantom.series.geometry)
+    for provenance in ({}, {"edits": edits}):
+        content = content_of(quantify(phantom.series, labels, segmentation=by_method, provenance=provenance))
+        said = dict(content.definitions)["This report"]
+        assert said.startswith("by the intensity method 5 SD on the given myocardium")
+        assert "5 SD on the given myocardium" in dict(content.provenance)["Model"]
+        assert content.drawn_by == "5 SD"
+    assert content.corrected.head[1] == "5 SD" and said.endswith("corrected by hand")
+
+
 # --- nobody is named --------------------------------------------------------------------------------------------------
 
 

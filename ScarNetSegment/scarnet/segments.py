@@ -122,6 +122,16 @@ SEGMENTS = (
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 
 
+#: Begins the name of a model that is an intensity method: it calls scar in muscle that somebody else drew.
+INTENSITY_METHOD = "threshold:"
+
+
+def intensity_method(model: dict | None) -> str:
+    """Key of the intensity method that `model` is, such as `5sd`; "" where it is none."""
+    name = str((model or {}).get("name") or "")
+    return name.removeprefix(INTENSITY_METHOD) if name.startswith(INTENSITY_METHOD) else ""
+
+
 def algorithm_name(model: dict) -> str:
     """Name, version and short hash of a model, as segments carry it."""
     return " ".join(
@@ -137,6 +147,11 @@ class SegmentOrigin:
     algorithm_name: str = ""
     algorithm_version: str = ""
 
+    @property
+    def by_intensity(self) -> bool:
+        """The algorithm is an intensity method, no network."""
+        return INTENSITY_METHOD in self.algorithm_name
+
 
 def stated_origin(kind: str | None, name: str | None = "", version: str | None = "") -> SegmentOrigin:
     """What a file says of who drew a segment; MANUAL where it says nothing that DICOM knows."""
@@ -145,18 +160,15 @@ def stated_origin(kind: str | None, name: str | None = "", version: str | None =
     return SegmentOrigin(kind, name or "", version or "")
 
 
-def algorithm_type(model: dict | None, edited: bool) -> str:
-    """DICOM's word for who drew a segment (PS3.3 C.8.20.2)."""
-    if not model:
-        return "MANUAL"
-    return "SEMIAUTOMATIC" if edited else "AUTOMATIC"
+def origin_of(model: dict | None, name: str, edited: bool) -> SegmentOrigin:
+    """Of the segment `name` that `model` drew (None: a hand) and that a hand has `edited` or not.
 
-
-def origin_of(model: dict | None, edited: bool) -> SegmentOrigin:
-    """Of a segment that `model` drew (None: a hand) and that a hand has `edited` or not."""
-    if not model:
+    An intensity method draws scar alone: who drew the muscle that it was given is not known, which DICOM has no word for.
+    """
+    if not model or (intensity_method(model) and name != "Scar"):
         return SegmentOrigin()
-    return SegmentOrigin(algorithm_type(model, edited), algorithm_name(model), str(model.get("version") or "1"))
+    kind = "SEMIAUTOMATIC" if edited else "AUTOMATIC"
+    return SegmentOrigin(kind, algorithm_name(model), str(model.get("version") or "1"))
 
 
 def after_edits(origins: Mapping[str, SegmentOrigin], edited: Collection[str]) -> dict[str, SegmentOrigin]:

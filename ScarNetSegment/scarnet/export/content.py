@@ -12,6 +12,7 @@ from scarnet.export.tables import model_values as model_values
 from scarnet.quantification import ScarReport
 from scarnet.quantification.quantify import REVIEW_DOUBT, REVIEW_SCAR_DOUBT, concern
 from scarnet.quantification.report import SliceMeasures
+from scarnet.segments import intensity_method
 from scarnet.series.patient import Patient
 
 DASH = "–"
@@ -98,6 +99,7 @@ class Content:
     segments: Table | None
     facts: tuple[tuple[str, str], ...]  # how the numbers are defined
     provenance: tuple[tuple[str, str], ...]
+    drawn_by: str  # stands beside values from before a hand's correction
     patient: tuple[tuple[str, str], ...] = ()  # empty: nobody is named
 
     @property
@@ -136,6 +138,7 @@ def content_of(report: ScarReport) -> Content:
         segments=_segments(report) if report.aha17 else None,
         facts=tuple((_words(name), text) for name, text in report.rules.items()),
         provenance=_provenance(report),
+        drawn_by=_drawn_by(report),
         patient=_patient(report.patient),
     )
 
@@ -208,6 +211,11 @@ def _key_figures(report: ScarReport) -> tuple[KeyFigure, ...]:
     return tuple(figures)
 
 
+def _drawn_by(report: ScarReport) -> str:
+    method = intensity_method(report.provenance.get("model"))
+    return method_name(method) if method else "AI"
+
+
 def _corrected(report: ScarReport) -> Table | None:
     edits = report.provenance.get("edits")
     model = model_values(report)
@@ -237,10 +245,10 @@ def _corrected(report: ScarReport) -> Table | None:
             )
         )
     return Table(
-        ("", "AI", "Corrected", "Change", "Dice", "Slices changed"),
+        ("", _drawn_by(report), "Corrected", "Change", "Dice", "Slices changed"),
         tuple(rows),
         (False, True, True, True, True, True),
-        "AI: what the model drew, before any hand. Everything else in this report is of the corrected outlines. Dice: overlap "
+        f"{_drawn_by(report)}: what the model drew, before any hand. Everything else in this report is of the corrected outlines. Dice: overlap "
         "of the two outlines, 1 where they agree.",
         strong=(0,),
     )
@@ -281,7 +289,11 @@ def _zones(report: ScarReport) -> Table:
 
 def _definitions(report: ScarReport) -> tuple[tuple[str, str], ...]:
     """What each method and zone is. Multiples of the SD that differ in nothing but their number are told once."""
-    drawn = "as outlined by the network" if report.provenance.get("model") else "as outlined in the given segmentation"
+    model = report.provenance.get("model")
+    if method := intensity_method(model):
+        drawn = f"by the intensity method {method_name(method)} on the given myocardium"
+    else:
+        drawn = "as outlined by the network" if model else "as outlined in the given segmentation"
     if report.provenance.get("edits"):
         drawn += ", corrected by hand"
     lines = {"This report": drawn}
@@ -415,7 +427,9 @@ def _provenance(report: ScarReport) -> tuple[tuple[str, str], ...]:
     facts, model, source = report.provenance, report.provenance.get("model") or {}, report.provenance["input"]
     software = facts["software"]
     lines = [("Software", f"{software['name']} {software['version']}, {facts['created_utc']}")]
-    if model:
+    if method := intensity_method(model):
+        lines.append(("Model", f"none: scar by the intensity method {method_name(method)} on the given myocardium"))
+    elif model:
         text = f"{model.get('name', '')} {model.get('version', '')}"
         if model.get("runtime"):
             text += f", {model['runtime']} on {model.get('device', '')}"

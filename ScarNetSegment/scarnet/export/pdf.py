@@ -184,7 +184,7 @@ def _sections(
     """Each with whether it may fill what is left of the first page."""
     sections = []
     if content.corrected:
-        sections.append((True, _section("AI and corrected values", content.corrected, width, setting)))
+        sections.append((True, _section(f"{content.drawn_by} and corrected values", content.corrected, width, setting)))
     if content.segments:
         sections.append((True, _regions(content, report, width, setting)))
     sections.append((True, _section("Slice by slice", content.slices, width, setting)))
@@ -254,7 +254,7 @@ def _key_figures(content: Content, width: float) -> Flowable:
             Paragraph(escape(figure.value), _style(15, 18.5, bold=True)),
         ]
         if figure.model:
-            cell.append(Paragraph(f"AI {escape(figure.model)}", _style(7.5, 9.5, bold=True)))
+            cell.append(Paragraph(f"{content.drawn_by} {escape(figure.model)}", _style(7.5, 9.5, bold=True)))
         cell += [Paragraph(escape(note), _style(6.8, 8.5, SOFT)) for note in figure.notes]
         cells.append(cell)
     wanted = [

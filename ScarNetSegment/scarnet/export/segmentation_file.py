@@ -20,10 +20,9 @@ from scarnet.segments import (
     ALGORITHM_TYPE_TAG,
     SEGMENTS,
     SegmentOrigin,
-    algorithm_name,
-    algorithm_type,
     labels_from_masks,
     match_segment,
+    origin_of,
     stated_origin,
 )
 from scarnet.series import LgeSeries, StackGeometry, read_label_map
@@ -77,9 +76,10 @@ def write_segmentation(
     segmentation["containedRepresentationNames"] = ["Binary labelmap"]
     for definition in SEGMENTS:
         tags = {"TerminologyEntry": definition.terminology_entry, "Segmentation.Status": "inprogress"}
-        tags[ALGORITHM_TYPE_TAG] = algorithm_type(model, definition.name in edited)
-        if model:
-            tags[ALGORITHM_NAME_TAG] = algorithm_name(model)
+        origin = origin_of(model, definition.name, definition.name in edited)
+        tags[ALGORITHM_TYPE_TAG] = origin.algorithm_type
+        if origin.algorithm_name:
+            tags[ALGORITHM_NAME_TAG] = origin.algorithm_name
         slicerio.add_segment(
             segmentation,
             definition.mask(labels).transpose(2, 1, 0),

@@ -13,10 +13,9 @@ from scarnet.segments import (
     ALGORITHM_NAME_TAG,
     ALGORITHM_TYPE_TAG,
     SEGMENTS,
-    algorithm_name,
-    algorithm_type,
     labels_from_masks,
     match_segment,
+    origin_of,
 )
 from scarnet.series import LgeSeries, Reconstruction, SeriesSource, StackGeometry
 from scarnet.series.checks import NO_ORIENTATION, check_geometry, check_pixels, check_slices, content_sha256
@@ -183,9 +182,10 @@ def new_segmentation(labels: np.ndarray, volume, name: str, *, model: dict | Non
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment_id, volume)
         segment = segmentation.GetSegment(segment_id)
         segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), definition.terminology_entry)
-        segment.SetTag(ALGORITHM_TYPE_TAG, algorithm_type(model, edited=False))
-        if model:
-            segment.SetTag(ALGORITHM_NAME_TAG, algorithm_name(model))
+        origin = origin_of(model, definition.name, edited=False)
+        segment.SetTag(ALGORITHM_TYPE_TAG, origin.algorithm_type)
+        if origin.algorithm_name:
+            segment.SetTag(ALGORITHM_NAME_TAG, origin.algorithm_name)
     _show(node)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy is not None:

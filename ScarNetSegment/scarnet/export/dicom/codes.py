@@ -29,7 +29,9 @@ CODING_SCHEME = {"designator": PRIVATE_SCHEME, "name": "SlicerScarNet", "respons
 
 REPORT_TITLE: Code = ("DCM", "126000", "Imaging Measurement Report")
 CARDIAC_MRI: Code = ("SCT", "241620005", "Cardiac MRI")
+#: Families of algorithms (CID 7162): networks, and methods that call scar by the distribution of intensities.
 ARTIFICIAL_INTELLIGENCE: Code = ("DCM", "123110", "Artificial Intelligence")
+HISTOGRAM_ANALYSIS: Code = ("DCM", "123105", "Histogram Analysis")
 COMMENT: Code = ("DCM", "121106", "Comment")
 NARRATIVE_SUMMARY: Code = ("DCM", "111412", "Narrative Summary")  # by a machine: a conclusion is a reader's
 

@@ -164,7 +164,7 @@ class _GroupBuilder:
         self.hd, self.report, self.images, self.segmentation = hd, report, images, segmentation
         model = report.provenance.get("model")
         edited: Collection[str] = report.provenance.get("edits") or ()
-        self.origins = {s.name: origin_of(model, s.name in edited) for s in SEGMENTS} | dict(origins)
+        self.origins = {s.name: origin_of(model, s.name, s.name in edited) for s in SEGMENTS} | dict(origins)
         self.numbers = {}
         if segmentation is not None:
             self.numbers = {str(s.SegmentLabel): int(s.SegmentNumber) for s in segmentation.SegmentSequence}

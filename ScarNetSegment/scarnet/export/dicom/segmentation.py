@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 
 from scarnet.errors import InputError
-from scarnet.export.dicom.codes import ARTIFICIAL_INTELLIGENCE, concept
+from scarnet.export.dicom.codes import ARTIFICIAL_INTELLIGENCE, HISTOGRAM_ANALYSIS, concept
 from scarnet.export.dicom.source import (
     CHARACTER_SET,
     MANUFACTURER,
@@ -63,7 +63,7 @@ def dicom_segmentation(
     present = [segment for segment in SEGMENTS if segment.mask(labels).any()]
     if not present:
         raise InputError("The segmentation is empty; a DICOM SEG needs at least one segment.")
-    origins = {s.name: origin_of(model, s.name in edited) for s in SEGMENTS} | dict(origins or {})
+    origins = {s.name: origin_of(model, s.name, s.name in edited) for s in SEGMENTS} | dict(origins or {})
     descriptions = [
         hd.seg.SegmentDescription(
             segment_number=number,
@@ -171,7 +171,7 @@ def _algorithm(hd, origin: SegmentOrigin, model: dict | None) -> dict:
         "algorithm_identification": hd.AlgorithmIdentificationSequence(
             name=origin.algorithm_name[:64] or "unknown",
             version=origin.algorithm_version[:64] or "unknown",
-            family=concept(ARTIFICIAL_INTELLIGENCE),
+            family=concept(HISTOGRAM_ANALYSIS if origin.by_intensity else ARTIFICIAL_INTELLIGENCE),
             source=MANUFACTURER if model else None,
             parameters={"weights SHA-256": sha256} if sha256 else None,
         )
