@@ -34,7 +34,7 @@ from scarnet.export.tables import COLUMNS, columns_markdown, model_values, patie
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate, write_dicom
 from scarnet.quantification import quantify, remote_region, summarise_edits
 from scarnet.segmentation import ScarSegmentation
-from scarnet.series import read_lge
+from scarnet.series import StackGeometry, read_lge
 from update_columns import ALL_COLUMNS
 from update_columns import PATH as COLUMNS_PATH
 
@@ -256,6 +256,33 @@ def test_model_and_corrected_values_stand_side_by_side(phantom, edited):
     assert rows[name][1:3] == (f"{alone.scar.percent_lv:.1f}", f"{report.scar.percent_lv:.1f}")
     assert rows["LV myocardial volume, mL"][4] == "unchanged"
     assert content_of(alone).corrected is None and not any(f.model for f in content_of(alone).key_figures)
+
+
+def test_the_models_own_values_read_alike_in_its_report_and_in_the_corrected_one(phantom):
+    """To the last digit: 17.55 and 17.549999999999997 are shown as 17.6 and 17.5."""
+    geometry = phantom.series.geometry
+    uneven = StackGeometry(
+        geometry.shape, (1.3, 1.7), geometry.column_direction, geometry.row_direction, geometry.slice_origins_mm
+    )
+    series = replace(phantom.series, geometry=uneven)
+    alone = quantify(series, phantom.labels)
+    edits = summarise_edits(phantom.labels, np.zeros_like(phantom.labels), uneven)
+    assert edits["Scar"]["model_ml"] == alone.scar.volume_ml
+    assert edits["LV myocardium"]["model_ml"] == alone.lv.myocardium_volume_ml
+    assert edits["LV blood pool"]["model_ml"] == alone.lv.blood_pool_volume_ml
+    assert edits["Microvascular obstruction"]["model_ml"] == alone.mvo.volume_ml
+
+
+def test_a_percentage_that_changed_is_not_called_unchanged(phantom, edited):
+    """Its scar is the model's, the muscle it is a share of is not."""
+    run = edited[2]
+    labels = run.labels.copy()
+    labels[4][labels[4] == Label.MYOCARDIUM] = 0
+    edits = summarise_edits(run.labels, labels, phantom.series.geometry)
+    report = quantify(phantom.series, labels, segmentation=run, provenance={"edits": edits})
+    rows = {row[0]: row for row in content_of(report).corrected.rows}
+    assert rows["Scar, percent of LV"][3] != "0.0" and rows["Scar, percent of LV"][4:] == ("–", "–")
+    assert rows["Scar volume, mL"][4] == "unchanged"
 
 
 def test_an_intensity_method_is_not_called_a_network(phantom, edited):

@@ -233,6 +233,8 @@ def _corrected(report: ScarReport) -> Table | None:
         ("LV blood pool", "mL", model.blood_pool_volume_ml, lv.blood_pool_volume_ml, "LV blood pool"),
     ):
         edit = edits.get(structure)
+        # A percentage of a muscle that was corrected changes though the scar's outline does not.
+        unchanged = DASH if unit == "%" and "LV myocardium" in edits else "unchanged"
         change = None if before is None else after - before
         rows.append(
             (
@@ -240,7 +242,7 @@ def _corrected(report: ScarReport) -> Table | None:
                 _number(before),
                 _number(after),
                 DASH if change is None else "0.0" if abs(change) < 0.05 else f"{change:+.1f}".replace("-", "−"),
-                f"{edit['dice']:.2f}" if edit else "unchanged",
+                f"{edit['dice']:.2f}" if edit else unchanged,
                 ", ".join(str(k + 1) for k in edit["slices"]) if edit else DASH,
             )
         )
