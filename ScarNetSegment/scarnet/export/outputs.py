@@ -11,7 +11,7 @@ from scarnet.export.dicom.segmentation import write_dicom_segmentation
 from scarnet.export.html import write_html
 from scarnet.export.overlays import slice_pictures
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
-from scarnet.export.tables import method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json
+from scarnet.export.tables import COLUMNS, method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json
 from scarnet.quantification import ScarReport
 from scarnet.segmentation import ScarSegmentation
 from scarnet.segments import read_origins
@@ -77,8 +77,8 @@ def write_outputs(
         write_csv(stage / "report.csv", [patient_row(report)])
         write_csv(stage / "slices.csv", slice_rows(report))
         write_csv(stage / "methods.csv", method_rows(report))
-        if report.aha17:
-            write_csv(stage / "segments.csv", segment_rows(report))
+        # The head alone where no segment was measured: an older table must not stay beside this report.
+        write_csv(stage / "segments.csv", segment_rows(report), COLUMNS["segments.csv"])
         if with_report:
             from scarnet.export.pdf import write_pdf  # needs a package that Slicer installs on demand
 

@@ -6,6 +6,7 @@ empty. `COLUMNS` says what each holds; Resources/columns.md, written from it by 
 
 import csv
 import json
+from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
@@ -227,9 +228,10 @@ def columns_markdown(files: dict[str, dict[str, str]] = COLUMNS) -> str:
     return "\n".join(lines)
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
+def write_csv(path: Path, rows: list[dict], columns: Collection[str] = ()) -> None:
+    """`columns`: what the head says where there may be no row; that of the first row unless given."""
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(columns or rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
