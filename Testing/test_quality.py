@@ -138,6 +138,14 @@ def test_outlined_scar_that_does_not_stand_out(good, ratio):
     )
 
 
+def test_obstruction_which_is_dark_does_not_hide_that_scar_stands_out(good):
+    labels = good.labels.copy()
+    labels[(labels == 3) & (np.cumsum(labels == 3, axis=2) > 3)] = 4  # most of the infarct
+    image = np.select([labels == 4, labels == 3, labels == 1, labels == 2], [0.5, 5.0, 6.0, 0.0], -1.0)
+    image = 100 * image + np.random.default_rng(0).normal(0, 100, image.shape)
+    assert "scar contrast" not in faults(replace(good.series, image=image.astype(np.float32)), labels)
+
+
 def test_a_ventricle_cut_off_by_the_field_of_view(good):
     rows, columns = (slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero((good.labels > 0).any(axis=0)))
     for margin, expected in ((0, {"edge"}), (2, set())):

@@ -130,6 +130,7 @@ def read_segmentation_file(
         raise InputError(f"{path.name} is a folder; give the segmentation's file (a DICOM SEG is one file).")
     notes, origins, target = (), {}, series.geometry
     dicom = kind_of(path) is None and is_dicom(path)
+    values = False  # of a label map stand for the segments
     if path.name.lower().endswith(".seg.nrrd"):
         stored, geometry = _read_seg_nrrd(path)
     elif dicom:
@@ -138,14 +139,17 @@ def read_segmentation_file(
         stored, geometry, notes = read_dicom_segmentation(path, series)
     else:
         labels, geometry = _label_map(path, series)
-        stored = None if scar is None and myocardium is None else _values(labels)
+        values = scar is not None or myocardium is not None
+        stored = _values(labels) if values else None
         if stored is None and labels.max() > Label.MVO:
             raise InputError(
                 f"{path.name} holds label {labels.max()}; 0 background, 1 blood pool, 2 myocardium, 3 scar and 4 MVO are "
                 "known. For other values name them: --scar VALUE --myocardium VALUE."
             )
     if stored is not None:
-        masks, origins, more = choose_segments(stored, path.name, scar=scar, myocardium=myocardium)
+        masks, origins, more = choose_segments(
+            stored, path.name, scar=scar, myocardium=myocardium, overlapping=not values
+        )
         labels, notes = labels_from_masks(masks), notes + more
     if not dicom:
         # Files of one affine know equidistant slices alone: so was an irregular stack written.

@@ -19,12 +19,17 @@ class StoredSegment:
 
 
 def choose_segments(
-    stored: list[StoredSegment], file_name: str, *, scar: str | None = None, myocardium: str | None = None
+    stored: list[StoredSegment],
+    file_name: str,
+    *,
+    scar: str | None = None,
+    myocardium: str | None = None,
+    overlapping: bool = True,
 ) -> tuple[dict[str, np.ndarray], dict[str, SegmentOrigin], tuple[str, ...]]:
     """Masks by segment id, who drew them by segment name, and notes for the report.
 
     `scar` and `myocardium` name the segments to take for these, in place of what their codes and names say. Segments that
-    are the same to us are joined. Raises InputError when a name asked for is not there or none is myocardium.
+    are the same to us are joined. `overlapping`: False for the values of a label map, where scar is never muscle too. Raises InputError when a name asked for is not there or none is myocardium.
     """
     names = [segment.name for segment in stored]
     asked = {segment_id: name for segment_id, name in (("Scar", scar), ("LVMyocardium", myocardium)) if name}
@@ -55,7 +60,7 @@ def choose_segments(
     ]
     if unknown:
         notes.append(f"Segments left out of the report: {', '.join(unknown)}.")
-    notes += _overlaps(masks)
+    notes += _overlaps(masks) if overlapping else []
     ours = {segment.segment_id: segment.name for segment in SEGMENTS}
     return masks, {ours[key]: segments[0].origin for key, segments in taken.items()}, tuple(notes)
 

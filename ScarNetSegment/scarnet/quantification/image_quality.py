@@ -7,7 +7,7 @@ Simulated stacks with the fault put in hold every limit from both sides (Testing
 import numpy as np
 from scipy import ndimage
 
-from scarnet.conventions import Label, scar_mask
+from scarnet.conventions import Label
 from scarnet.quantification.frame import CLEAR_TAPER, HeartFrame, stated_apex_first, taper
 from scarnet.quantification.remote import RemoteRegion
 from scarnet.series import StackGeometry
@@ -118,7 +118,7 @@ def contrast_warnings(
     blood, scar = np.full((2, len(labels)), np.nan)
     for k in np.flatnonzero(frame.ring):
         blood[k] = np.median(image[k][frame.cavity[k]])
-        outlined = scar_mask(labels[k])
+        outlined = labels[k] == Label.SCAR  # obstruction is dark by nature
         if outlined.sum() >= MINIMUM_SCAR_PIXELS:
             scar[k] = image[k][outlined].mean()
     spread = np.where(remote.sd > 0, remote.sd, np.nan)
