@@ -20,7 +20,8 @@ USUAL_AXIS = np.array([0.66, -0.55, -0.51]) / np.linalg.norm([0.66, -0.55, -0.51
 #: A slice normal within 72 degrees of it (or of its opposite) says which end is the apex. A heart that points to the right
 #: (dextrocardia) lies beyond, and is asked for its taper.
 CLEAR_DIRECTION = 0.3
-#: Taper (see `taper`) that says which end is the apex. EMIDEC: 80 of 81 above 0.06, one as wide at both ends at 0.01.
+#: Taper (see `taper`) that says which end is the apex. EMIDEC, all stored apex first: 80 of 81 lie above 0.06, one, as wide at
+#: both ends, at -0.01.
 CLEAR_TAPER = 0.05
 
 

@@ -1,9 +1,9 @@
 """Scar by intensity inside given myocardium: the established methods side by side, each named in every figure.
 
 Thresholds are set per slice against that slice's remote myocardium, since nulling drifts over a stack and archives rescale
-slices; a slice without a cavity has none of its own and takes the nearest. Magnitude and phase-sensitive images are treated apart where it matters: half of the maximum has no meaning where zero is
-not "no signal", so that FWHM is referred to remote myocardium on PSIR (Engblom et al., JCMR 2016, table 1), and on images of
-unknown reconstruction, which its definition then says.
+slices; a slice without a cavity has none of its own and takes the nearest. Magnitude and phase-sensitive images are treated
+apart where it matters: half of the maximum has no meaning where zero is not "no signal", so that FWHM is referred to remote
+myocardium on PSIR (Engblom et al., JCMR 2016, table 1), and on images of unknown reconstruction, which its definition then says.
 """
 
 from collections.abc import Callable
