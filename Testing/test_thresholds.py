@@ -187,6 +187,16 @@ def point_towards(series, labels, degrees):
     return tuple(center + 30 * (np.cos(np.radians(degrees)) * right + np.sin(np.radians(degrees)) * up))
 
 
+@pytest.mark.parametrize("begins", [30, 130, 340])
+def test_remote_myocardium_is_the_darkest_sector_and_no_more(begins):
+    series, labels, angles = drawn_series(noise=2.0)
+    dark = (labels > 1) & ((angles - begins) % 360 < 60)
+    series = replace(series, image=np.where(dark, series.image - 60, series.image))
+    for entry in quantify(series, labels).provenance["regions"]["remote_region"]["slices"]:
+        assert entry["sector_deg"] == [begins, begins + 60]
+        assert entry["mean"] == pytest.approx(REMOTE - 60, abs=1) and entry["sd"] < 4
+
+
 def test_remote_myocardium_goes_where_it_is_put():
     series, labels, angles = drawn_series(noise=10.0)
 

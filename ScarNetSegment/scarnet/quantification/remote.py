@@ -110,7 +110,7 @@ def _darkest_bins(plane: np.ndarray, muscle: np.ndarray, bins: np.ndarray) -> tu
     total = np.bincount(bins[muscle], plane[muscle], minlength=BINS)
     width = max(int(round(SEED_DEG / 360 * BINS)), 1)
     kernel = np.ones(width)
-    counts, totals = (ndimage.convolve1d(a.astype(float), kernel, mode="wrap") for a in (count, total))
+    counts, totals = (ndimage.correlate1d(a.astype(float), kernel, mode="wrap") for a in (count, total))
     means = np.where(counts >= 0.5 * count.sum() * width / BINS, totals / np.maximum(counts, 1), np.inf)
     first, last = int(means.argmin()) - width // 2, int(means.argmin()) + width - width // 2 - 1
     values = plane[muscle & ((bins - first) % BINS < width)]
