@@ -223,6 +223,23 @@ def test_dicom_is_never_told_to_give_a_spacing(plain, tmp_path):
     assert "--spacing" not in str(error.value)
 
 
+def test_a_slice_of_another_patient_is_no_slice_of_the_stack(plain, tmp_path):
+    def change(ds, k):
+        if k == 3:
+            ds.PatientID = "4711"
+
+    series = read_lge(copied(plain, tmp_path, change))
+    assert len(series.image) == 7 and any("several patients" in w for w in series.warnings)
+
+
+def test_a_patient_for_each_slice_is_said_as_such(plain, tmp_path):
+    def change(ds, k):
+        ds.PatientID = f"4711{k}"
+
+    with pytest.raises(InputError, match="state different frames of reference or patients"):
+        read_lge(copied(plain, tmp_path, change))
+
+
 @pytest.mark.parametrize("uid", ["2.25.5", ""])
 def test_two_patients_under_one_study_uid_are_not_one(uid, plain, tmp_path):
     for name, series in (("4711", "2.25.1"), ("4712", "2.25.2")):

@@ -163,7 +163,7 @@ def test_images_of_two_patients_name_none(small_phantom, tmp_path):
     folder = with_tags(small_phantom, tmp_path / "s", **PERSON)
     file = sorted(folder.iterdir())[1]
     dataset = pydicom.dcmread(file)
-    dataset.PatientID = "ANOTHER"
+    dataset.PatientName = "ANOTHER"  # of another PatientID it would be no slice of this stack
     dataset.save_as(file)
     with pytest.raises(InputError, match="do not agree on patient") as error:
         read_patient(read_lge(folder))

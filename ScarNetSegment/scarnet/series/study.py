@@ -120,8 +120,8 @@ def choose(study: Study, number: int | None = None) -> int:
             )
         if any(v.usable for _, v in judge(group_into_stacks(_in_one_frame(study)))):
             raise InputError(
-                "The slices state different frames of reference, so that nothing says where they lie to one another, as after an "
-                "anonymisation that renews UIDs image by image; export the study again with UIDs renewed consistently."
+                "The slices state different frames of reference or patients, so that nothing says that they belong together, as "
+                "after an anonymisation that renews UIDs image by image; export the study again with UIDs renewed consistently."
             )
         raise InputError(
             f"No LGE short-axis stack among {len(study.stacks)} stacks; the largest is {verdict.reason}. "
@@ -143,9 +143,9 @@ def _refused_by_name(stack: Stack, verdict: Verdict) -> bool:
 
 
 def _in_one_frame(study: Study) -> list[ImageHeader]:
-    """Pictures of single-slice stacks as if they stated one frame of reference."""
+    """Pictures of single-slice stacks as if they stated one frame of reference and one patient."""
     singles = [stack.first for stack, _ in study.stacks if len(stack.slices) == 1]
-    return [replace(header, frame_of_reference_uid="") for header in singles]
+    return [replace(header, frame_of_reference_uid="", patient="") for header in singles]
 
 
 def load(study: Study, index: int, *, name: str = "") -> LgeSeries:
@@ -169,6 +169,8 @@ def _notes(study: Study, index: int) -> list[str]:
         rivals = sum(1 for n, pair in enumerate(study.stacks) if n != index and pair[1].usable)
         if rivals:
             notes.append(f"Of the other stacks {rivals} would serve too; 'scarnet series list' shows them.")
+    if len({other.first.patient for other, _ in study.stacks}) > 1:
+        notes.append("The input holds images of several patients (by PatientID); those of one were used.")
     if not verdict.usable:
         notes.append(f"The stack was chosen by hand although it seems to be {verdict.reason}.")
     elif verdict.kind == Kind.UNKNOWN:
