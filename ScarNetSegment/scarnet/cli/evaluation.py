@@ -97,7 +97,8 @@ def evaluate_methods(
     check_writable(output)
     if data is None:
         rows = list(methods.contrast_curve())
-        write_csv(output / "contrast.csv", rows)
+        figures = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+        write_csv(output / "contrast.csv", figures)
         try:
             with replacing(output / "contrast.svg") as part:
                 methods.draw_contrast_curve(rows, part)

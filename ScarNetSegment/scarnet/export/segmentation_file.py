@@ -162,14 +162,14 @@ def read_segmentation_file(
 
 
 def _label_map(path: Path, series: LgeSeries) -> tuple[np.ndarray, StackGeometry]:
-    """Where the spacing of the image's header does not count, nor does that of labels drawn on the image."""
-    if series.spacing_source != "file":
-        rows, columns = series.geometry.pixel_spacing_mm
-        instead = columns, rows, float(series.geometry.slice_weights_mm[0])
-        labels, geometry = read_label_map(path, spacing_mm=instead)
-        if labels.shape == series.geometry.shape:
-            return labels, geometry
-    return read_label_map(path)
+    """A header whose spacing cannot be used takes the image's, where that does not come from a header either."""
+    try:
+        return read_label_map(path)
+    except InputError:
+        if series.spacing_source == "file":
+            raise
+    rows, columns = series.geometry.pixel_spacing_mm
+    return read_label_map(path, spacing_mm=(columns, rows, float(series.geometry.slice_weights_mm[0])))
 
 
 def _values(labels: np.ndarray) -> list[StoredSegment]:
