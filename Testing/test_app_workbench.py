@@ -1,5 +1,7 @@
 """The browser app's workbench on Slicer's real scene, view and editor, without a page: strokes are the view's mouse events."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -116,6 +118,29 @@ def test_another_stack_leaves_nothing_of_the_one_before(bench, small_phantom):
     assert bench.slice_count == 5 and bench.picture() is not None
     with pytest.raises(ScarNetError, match="no report"):
         bench.export(None, dicom=False, scene=False)
+
+
+#: Ends with a segmentation fault where an observer outlives what it calls.
+TWICE = """
+import gc
+from scarnet.app.workbench import Workbench
+from scarnet.phantom import HeartParameters, PhantomParameters, simulate
+from scarnet.segmentation import segment
+series = simulate(PhantomParameters(heart=HeartParameters(), size=96, pixel_mm=3.0, slices=5, gap_mm=8.0), seed=1).series
+bench, result = Workbench(), segment(series, device="cpu")
+bench.show(series, "one")
+for _ in range(2):
+    bench.presenter._add_result(bench.presenter.parameters.volume, result)
+gc.collect()
+bench.show(series, "two")
+print("alive")
+"""
+
+
+def test_another_stack_can_be_opened_after_two_segmentations():
+    """In a process of its own: a crash fails this test alone."""
+    run = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0 and "alive" in run.stdout, run.stderr[-2000:]
 
 
 @pytest.mark.slow

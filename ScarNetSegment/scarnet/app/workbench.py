@@ -116,6 +116,7 @@ class Workbench:
         old = [node for node in (parameters.segmentation, parameters.volume) if node is not None]
         self.presenter.choose_segmentation(None)
         self.presenter.choose_volume(None)
+        self._let_go()
         self.app.segmentation_editor.clear()
         self._edited_node, self._seen_report, self._series = None, None, None
         self.history.clear()
@@ -125,6 +126,13 @@ class Workbench:
         for name in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode"):
             for node in list(self.app.scene.GetNodesByClass(name)):
                 self.app.scene.RemoveNode(node)
+
+    def _let_go(self) -> None:
+        """Call before the editor takes another segmentation, or none: trame-slicer's wrapper of the one it had observes the
+        node until its own end, and after that the node's next event would call what is no longer there."""
+        held = self.app.segmentation_editor.active_segmentation
+        if held is not None and held.segmentation_node is not None:
+            held.segmentation_node.RemoveObserver(held._node_obs)
 
     def hang(self) -> None:
         """The stack in its own plane, its middle slice, as large as the view."""
@@ -372,6 +380,7 @@ class Workbench:
         if node is not None and volume is not None and node is not self._edited_node:
             self._edited_node = node
             self.history.clear()
+            self._let_go()
             self.app.segmentation_editor.set_active_segmentation(node, volume)
             self.set_tool("view")
             self.zoom_to_heart()
