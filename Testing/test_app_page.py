@@ -281,6 +281,22 @@ def test_export_is_everything_the_command_line_exports(reader, tmp_path):
     assert names >= {*expected.split(), "report.pdf", "segmentation.dcm", "report.dcm", "scene.mrb"}
 
 
+def test_an_export_is_downloaded_by_the_page_that_asked_and_no_other(reader):
+    page, downloads = reader.page, []
+    other = reader.context.new_page()
+    for name, shown in (("first", page), ("other", other)):
+        shown.on("download", lambda _, name=name: downloads.append(name))
+    other.goto(page.url)
+    other.wait_for_selector("#report")
+    with page.expect_download():
+        page.click("#export")
+    page.reload()
+    page.wait_for_selector("#report")
+    other.wait_for_timeout(1000)
+    assert downloads == ["first"]
+    other.close()
+
+
 # --- others' sessions, bad input, the door -----------------------------------------------------------------------------
 
 
@@ -377,6 +393,20 @@ def test_a_folder_is_chosen_and_a_file_dropped(second, small_phantom, phantom, t
     )
     slices = phantom.labels.shape[0]
     second.until(lambda: second.slice_label().endswith(f"of {slices}"), "The file")
+
+
+def test_an_export_is_gone_once_another_patient_is_open(second):
+    page = second.page
+    page.evaluate("window.trame.trigger('open_sample')")
+    second.until(lambda: second.slice_label().endswith("of 10"), "The sample")
+    second.segment()
+    with page.expect_download() as download:
+        page.click("#export")
+    address = download.value.url
+    assert page.request.get(address).status == 200
+    page.evaluate("window.trame.trigger('open_sample')")
+    second.until(lambda: not second.report(), "Another stack")
+    assert page.request.get(address).status == 404
 
 
 def test_cancel_leaves_everything_as_it_was(second):

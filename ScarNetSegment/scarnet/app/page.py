@@ -59,8 +59,9 @@ _LAYOUTS = ("both", "slice", "mosaic")
 class Page:
     """One visitor's page on `workbench`.
 
-    `export(dicom, scene)` makes the zip that the visitor then fetches. `archive`: where studies come from and results go
-    to, if there is one; `folder(name)`: a new private folder.
+    `export(dicom, scene)` makes the zip that the visitor then fetches, and says its name; `forget` removes all of them, when
+    another stack is shown. `archive`: where studies come from and results go to, if there is one; `folder(name)`: a new
+    private folder.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class Page:
         server,
         workbench: Workbench,
         *,
-        export: Callable[[bool, bool], None],
+        export: Callable[[bool, bool], str],
+        forget: Callable[[], None],
         archive: Archive | None = None,
         folder: Callable[[str], Path],
     ):
         self.server, self.state, self.workbench = server, server.state, workbench
-        self._export, self._archive, self._folder = export, archive, folder
+        self._export, self._forget, self._archive, self._folder = export, forget, archive, folder
         self._opened: Opened | None = None
         self._name = ""
         self._study_folder: Path | None = None  # of the study that was fetched last
@@ -121,7 +123,6 @@ class Page:
                 "mosaic_version": 0,
                 "mosaic_columns": 1,
                 "mosaic_rows": 1,
-                "export_version": 0,
                 "with_dicom": False,
                 "with_scene": False,
                 "archive_offered": self._archive is not None,
@@ -190,19 +191,21 @@ class Page:
             self.state.change(name)(self._changed(name, change))
 
     def _guarded(self, action: Callable):
-        """`action` with errors shown, and the page brought up to date after it."""
+        """`action` with errors shown, and the page brought up to date after it; the page that asked is given what it returns."""
 
         async def run(*values):
+            result = None
             try:
                 result = action(*values)
                 if asyncio.iscoroutine(result):
-                    await result
+                    result = await result
             except ScarNetError as error:
                 self.say("error", str(error))
             except Exception as error:
                 log_failure("an action of the page", error)
                 self.say("error", "That failed; the details are in the server's log. What you drew is kept.")
             self.show()
+            return result
 
         return run
 
@@ -236,6 +239,7 @@ class Page:
         self._show_stack(series, int(number))
 
     def _show_stack(self, series, number: int) -> None:
+        self._forget()
         self.workbench.show(series, self._name, files=self._opened.files)
         choices = usable(self._opened)
         with self.state:
@@ -244,12 +248,11 @@ class Page:
             self.state.message = ""
             self.state.with_dicom = self.workbench.dicom
 
-    async def export(self) -> None:
+    async def export(self) -> str:
+        """The name under which the page that asked can fetch it."""
         with self._busy("Writing the report"):
             await asyncio.sleep(0.05)  # the page says so first: writing needs the scene, which is this thread's
-            self._export(bool(self.state.with_dicom), bool(self.state.with_scene))
-        with self.state:
-            self.state.export_version += 1  # the page fetches it
+            return self._export(bool(self.state.with_dicom), bool(self.state.with_scene))
 
     async def find_studies(self) -> None:
         """Studies of the patient whose ID was typed."""

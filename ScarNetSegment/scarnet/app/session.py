@@ -5,6 +5,7 @@ input closes, as it does when the door is gone: an orphan would keep a patient's
 """
 
 import asyncio
+import contextlib
 import hmac
 import json
 import os
@@ -41,7 +42,7 @@ class Session:
         self._key, self._folder = job["key"], Path(job["folder"])
         self._limits = UploadLimits(**job.get("upload", {}))
         self._upload: Upload | None = None
-        self._export_path: Path | None = None
+        self._exports: dict[str, Path] = {}  # of the stack that is shown, by name
         self._first = job.get("open")
         self.server = get_server("scarnet", client_type="vue3")
         self.workbench = Workbench(on_change=lambda: self.page and self.page.show())
@@ -50,6 +51,7 @@ class Session:
             self.server,
             self.workbench,
             export=self._export,
+            forget=self._forget_exports,
             archive=archive_at(job["archive"]) if job.get("archive") else None,
             folder=lambda prefix: Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder)),
         )
@@ -126,24 +128,34 @@ class Session:
             self.page.show()
         return True
 
-    def _export(self, dicom: bool, scene: bool) -> None:
-        """Everything that the command line exports, as one zip in the private folder."""
+    def _export(self, dicom: bool, scene: bool) -> str:
+        """Everything that the command line exports, as one zip in the private folder; returns its name."""
         folder = self.workbench.export(self._folder, dicom=dicom, scene=scene)
         try:
             part = self._folder / "export.part"
             with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
                 for path in sorted(folder.iterdir()):
                     archive.write(path, f"{folder.name}/{path.name}")
-            self._export_path = self._folder / f"{folder.name}.zip"
-            os.replace(part, self._export_path)
+            path = self._folder / f"{folder.name}.zip"
+            os.replace(part, path)
+            self._exports[path.name] = path
+            return path.name
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _forget_exports(self) -> None:
+        """Nobody who looks at one patient is given another's."""
+        for path in self._exports.values():
+            with contextlib.suppress(OSError):  # somebody's download, on Windows: it goes with the session
+                path.unlink()
+        self._exports.clear()
+
     async def _send_export(self, request: web.Request) -> web.StreamResponse:
-        if self._export_path is None or not self._export_path.is_file():
-            raise web.HTTPNotFound(text="There is no export yet.")
-        disposition = f'attachment; filename="{self._export_path.name}"'
-        return web.FileResponse(self._export_path, headers={"Content-Disposition": disposition})
+        path = self._exports.get(request.query.get("name", ""))
+        if path is None:
+            raise web.HTTPNotFound(text="There is no such export of what is open.")
+        headers = {"Content-Disposition": f'attachment; filename="{path.name}"', "Cache-Control": "private, no-store"}
+        return web.FileResponse(path, headers=headers)
 
     async def _send_mosaic(self, request: web.Request) -> web.Response:
         if not self.page.mosaic_jpeg:
