@@ -58,6 +58,19 @@ def test_any_strokes_can_all_be_undone(strokes):
     assert not history.can_undo
 
 
+def test_what_was_saved_is_known_again_after_undo():
+    history, first, second = History(), masks(0, 1, 2), masks(1, 1, 2)
+    assert history.now is None and history.saved is None
+    history.see(first)
+    history.saved = history.now
+    history.see(second)
+    assert history.now != history.saved
+    history.undo()
+    assert history.now == history.saved
+    history.clear()
+    assert history.now is None and history.saved is None
+
+
 def test_undo_is_bounded_and_small(phantom):
     history, rng = History(), np.random.default_rng(0)
     muscle, scar = phantom.labels >= 2, phantom.labels >= 3

@@ -68,6 +68,17 @@ def reader(browser, address):
     person.context.close()
 
 
+def send(person, *paths):
+    person.page.evaluate("window.trame.state.update({ message: '' })")
+    with person.page.expect_file_chooser() as chooser:
+        person.page.evaluate("scarnet.pick(false)")
+    chooser.value.set_files([str(path) for path in paths])
+
+
+def says(person, text):
+    person.until(lambda: text in person.message(), f"Expected {text!r}")
+
+
 def percent(report):
     return float(report["Scar, of LV"].split()[0])
 
@@ -297,6 +308,68 @@ def test_an_export_is_downloaded_by_the_page_that_asked_and_no_other(reader):
     other.close()
 
 
+def test_corrections_are_lost_only_if_the_reader_agrees(reader, tmp_path):
+    middle_slice(reader)
+    page, model, asked, answer = reader.page, reader.settled(), [], False
+
+    def on_dialog(dialog):
+        asked.append(dialog.message)
+        dialog.accept() if answer else dialog.dismiss()
+
+    page.on("dialog", on_dialog)
+    reader.press("e", "1", "]", "]")
+    reader.stroke((0.42, 0.65), (0.58, 0.65))
+    reader.until(lambda: reader.report()["LV myocardium"] != model["LV myocardium"], "Muscle was erased")
+    corrected = reader.settled()
+    (tmp_path / "letter.txt").write_text("Dear colleague")
+    with page.expect_event("dialog"):
+        page.click("#segment")
+    page.click("#open")
+    with page.expect_event("dialog"):
+        page.click("#open-sample")
+    with page.expect_event("dialog"):
+        send(reader, tmp_path / "letter.txt")
+    with page.expect_event("dialog"):
+        page.evaluate(
+            """() => {
+              const transfer = new DataTransfer();
+              transfer.items.add(new File(["Dear colleague"], "letter.txt"));
+              window.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+            }"""
+        )
+    assert len(asked) == 4 and all("not exported" in question for question in asked)
+    assert reader.settled() == corrected and not reader.message() and page.query_selector("#progress") is None
+    answer = True
+    send(reader, tmp_path / "letter.txt")
+    says(reader, "No MR images with a position were found")
+    assert len(asked) == 5 and reader.report() == corrected
+    with page.expect_download():
+        page.click("#export")
+    send(reader, tmp_path / "letter.txt")
+    says(reader, "No MR images with a position were found")
+    assert len(asked) == 5  # it is in the export
+    reader.press("e")
+    reader.stroke((0.42, 0.35), (0.58, 0.35))
+    reader.until(lambda: reader.report() != corrected, "More was erased")
+    reader.settled()
+    with page.expect_event("dialog"):
+        page.click("#segment")
+    reader.until(lambda: reader.report() == model, "Agreed: the model's again")
+    assert len(asked) == 6
+    page.remove_listener("dialog", on_dialog)
+
+
+def test_a_double_click_segments_once_and_is_not_cancelled(reader):
+    """And asks nothing: there is no correction. A question would be answered with no, and nothing segmented."""
+    before = reader.settled()
+    reader.page.evaluate("window.trame.state.update({ message: '' })")
+    reader.page.dblclick("#segment")
+    reader.page.wait_for_selector("#progress")
+    reader.page.evaluate("window.trame.trigger('segment')")  # from a second tab that shows it late
+    says(reader, "Segmented")
+    assert reader.settled() == before
+
+
 # --- others' sessions, bad input, the door -----------------------------------------------------------------------------
 
 
@@ -314,17 +387,6 @@ def test_two_visitors_do_not_see_each_other(reader, second):
     assert answer.status == 404
     assert reader.page.request.get(reader.page.url + "mosaic.jpg").status == 200
     assert second.page.request.get(second.page.url + "export.zip").status == 404
-
-
-def send(person, *paths):
-    person.page.evaluate("window.trame.state.update({ message: '' })")
-    with person.page.expect_file_chooser() as chooser:
-        person.page.evaluate("scarnet.pick(false)")
-    chooser.value.set_files([str(path) for path in paths])
-
-
-def says(person, text):
-    person.until(lambda: text in person.message(), f"Expected {text!r}")
 
 
 def test_bad_files_are_refused_in_one_line_and_what_was_open_stays(second, phantom, tmp_path):

@@ -99,6 +99,26 @@ def test_painting_muscle_never_eats_scar_and_erasing_it_takes_scar_along(bench):
     assert all(np.array_equal(bench.presenter.masks[name], before[name]) for name in before)
 
 
+def test_corrections_are_unsaved_until_they_are_exported_or_undone(bench, tmp_path):
+    assert not bench.unsaved
+    bench.set_tool("paint")
+    bench.set_segment("Scar")
+    bench.set_brush_mm(10)
+    stroke(bench, (0.3, 0.3), (0.7, 0.7))
+    assert bench.unsaved
+    bench.undo()
+    assert not bench.unsaved
+    bench.redo()
+    bench.history.saved = bench.history.now
+    assert not bench.unsaved
+    stroke(bench, (0.3, 0.7), (0.7, 0.3))
+    assert bench.unsaved
+    bench.undo()
+    assert not bench.unsaved  # as it was saved
+    bench.undo()
+    assert not bench.unsaved  # as the model made it
+
+
 def test_names_that_are_none_are_refused(bench):
     with pytest.raises(InputError):
         bench.set_tool("scissors; rm")

@@ -37,7 +37,10 @@ def _unpack(state: _State) -> Masks:
 
 
 class History:
-    """States of one segmentation, in the order in which they were seen. Masks are bool, all of one shape, by name."""
+    """States of one segmentation, in the order in which they were seen. Masks are bool, all of one shape, by name.
+
+    `saved`: what `now` was when it was last kept elsewhere, for whoever keeps it to say; None until then.
+    """
 
     def __init__(self):
         self.clear()
@@ -45,6 +48,12 @@ class History:
     def clear(self) -> None:
         self._states: list[_State] = []
         self._now = -1
+        self.saved: _State | None = None
+
+    @property
+    def now(self) -> _State | None:
+        """How it is, to be compared; None while nothing was seen."""
+        return self._states[self._now] if self._states else None
 
     @property
     def can_undo(self) -> bool:

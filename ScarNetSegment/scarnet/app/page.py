@@ -159,7 +159,9 @@ class Page:
         actions = {
             "open_sample": self.open_sample,
             "choose_stack": self.choose_stack,
-            "segment": self.workbench.presenter.segment_or_cancel,
+            "unsaved": lambda: self.workbench.unsaved,
+            "segment": self._segment,
+            "cancel": self.workbench.presenter.cancel,
             "undo": self.workbench.undo,
             "redo": self.workbench.redo,
             "set_tool": self.workbench.set_tool,
@@ -248,11 +250,17 @@ class Page:
             self.state.message = ""
             self.state.with_dicom = self.workbench.dicom
 
+    def _segment(self) -> None:
+        if not self.workbench.presenter.running:  # asked for twice, it runs once
+            self.workbench.presenter.segment()
+
     async def export(self) -> str:
         """The name under which the page that asked can fetch it."""
         with self._busy("Writing the report"):
             await asyncio.sleep(0.05)  # the page says so first: writing needs the scene, which is this thread's
-            return self._export(bool(self.state.with_dicom), bool(self.state.with_scene))
+            name = self._export(bool(self.state.with_dicom), bool(self.state.with_scene))
+        self.workbench.history.saved = self.workbench.history.now
+        return name
 
     async def find_studies(self) -> None:
         """Studies of the patient whose ID was typed."""
@@ -296,8 +304,10 @@ class Page:
             with self._busy("Sending to the archive"):
                 await asyncio.sleep(0.05)
                 written = self.workbench.export(folder, dicom=True, scene=False)
+                sent = self.workbench.history.now
                 files = [written / name for name in ("segmentation.dcm", "report.dcm")]
                 count = await asyncio.to_thread(self._archive.store, files)
+            self.workbench.history.saved = sent
             self.say("info", f"The archive took {count} objects: DICOM SEG and SR.")
         finally:
             shutil.rmtree(folder, ignore_errors=True)

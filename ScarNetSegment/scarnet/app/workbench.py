@@ -262,6 +262,17 @@ class Workbench:
     def can_correct(self) -> bool:
         return self.presenter.parameters.segmentation is not None
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are corrections that were not exported as they are now."""
+        self.settle()
+        now, report = self.history.now, self.presenter.report
+        if now is None:
+            return False
+        if report is None:  # there was one: so much was erased that nothing can be measured
+            return True
+        return bool(report.provenance.get("edits")) and now != self.history.saved
+
     def set_segment(self, definition: str) -> None:
         """Which structure is painted. Raises InputError for a name that is none."""
         if definition not in [s.segment_id for s in SEGMENTS]:

@@ -31,8 +31,26 @@
 
   const say = (kind, text) => window.trame?.state.update({ message_kind: kind, message: text });
 
+  // What takes the place of corrections that were not exported does so only if the reader agrees. The session is asked, not
+  // this page's state: a stroke may be on its way.
+  const agreed = async () => !(await window.trame.trigger("unsaved")) ||
+    window.confirm("Your corrections were not exported and will be lost. Go on?");
+  const replace = async (name, values = []) => (await agreed()) && window.trame.trigger(name, values);
+
+  // What the button said when it was clicked; the second of a double click is no second wish.
+  function segment(event, running) {
+    if (event.detail > 1) return;
+    if (running) window.trame.trigger("cancel");
+    else replace("segment");
+  }
+
+  async function chooseStack(select) {
+    if (await agreed()) window.trame.trigger("choose_stack", [Number(select.value)]);
+    else select.value = String(window.trame.state.get("stack"));
+  }
+
   async function send(files) {
-    if (!files.length || !window.trame) return;
+    if (!files.length || !window.trame || !(await agreed())) return;
     const form = new FormData();
     for (const [name, file] of files) form.append("files", file, name);
     const request = new XMLHttpRequest();
@@ -121,5 +139,5 @@
   };
   setTimeout(watch, 3000);
 
-  window.scarnet = { pick, download };
+  window.scarnet = { pick, download, replace, chooseStack, segment };
 })();
