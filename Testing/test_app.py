@@ -1,10 +1,13 @@
 """The browser app's parts without a browser: undo, uploads, graphics, passwords, and the bounds on visitors."""
 
 import asyncio
+import json
 import stat
+import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -311,3 +314,39 @@ def test_a_session_that_cannot_start_says_why(visitors_of):
 
     program = SESSION.replace('{"port": 9}', '{"error": "A package is missing."}')
     visitors_of(scenario, program=program, visitors=1)
+
+
+def test_a_server_that_is_killed_leaves_no_images_to_the_next(tmp_path, monkeypatch):
+    pytest.importorskip("psutil", reason="PSUTIL IS NOT INSTALLED (.[app]): VISITORS' FOLDERS WERE NOT TESTED")
+    from scarnet.app.visitors import Visitor
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine = Visitor()
+    killed = """
+import os
+from scarnet.app.visitors import Visitor
+visitor = Visitor()
+(visitor.folder / "patient.dcm").write_text("image")
+print(visitor.folder, flush=True)
+os._exit(9)
+"""
+    run = subprocess.run([sys.executable, "-c", killed], capture_output=True, text=True, timeout=60)
+    assert (Path(run.stdout.strip()) / "patient.dcm").exists()
+    following = Visitor()
+    assert not Path(run.stdout.strip()).exists()
+    assert mine.folder.exists()  # its server is alive
+    mine.remove_folder()
+    following.remove_folder()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_session_without_a_door_removes_its_images(tmp_path):
+    pytest.importorskip("aiohttp", reason="AIOHTTP IS NOT INSTALLED (.[app]): THE SESSION'S END WAS NOT TESTED")
+    folder = tmp_path / "session"
+    (folder / "upload-1").mkdir(parents=True)
+    (folder / "upload-1" / "patient.dcm").write_text("image")
+    job = json.dumps({"key": "key", "folder": str(folder)}) + "\n"
+    command = [sys.executable, "-m", "scarnet.app.session"]
+    run = subprocess.run(command, input=job, capture_output=True, text=True, timeout=60)  # input ends, as with the door
+    assert run.returncode == 0 and not folder.exists()

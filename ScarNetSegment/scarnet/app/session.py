@@ -29,7 +29,7 @@ KEY_HEADER = "X-ScarNet-Key"
 class Session:
     """The page's server: trame's own routes, and files in and out.
 
-    `job`: `key`, `folder` (private, removed by the door), `upload` (UploadLimits), `archive` (DICOMweb address or None), `open`
+    `job`: `key`, `folder` (private, removed by the door, or by this process where the door is gone), `upload` (UploadLimits), `archive` (DICOMweb address or None), `open`
     (a path to open at once, or None).
     """
 
@@ -181,16 +181,17 @@ def _say(event: dict) -> None:
     os.write(1, (json.dumps(event) + "\n").encode())
 
 
-def _end_with_stdin() -> None:
+def _end_with_stdin(folder: str) -> None:
     while os.read(0, 1024):
         pass
+    shutil.rmtree(folder, ignore_errors=True)  # a door that was killed cannot
     os._exit(0)
 
 
 def main() -> int:
     line = sys.stdin.buffer.readline()
     job = json.loads(line)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    threading.Thread(target=_end_with_stdin, args=(job["folder"],), daemon=True).start()
     sys.argv = sys.argv[:1]  # trame reads options of its own from there
     try:
         session = Session(job)

@@ -6,9 +6,7 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ import psutil
 
 from scarnet.app.uploads import UploadLimits
 from scarnet.errors import ScarNetError
+from scarnet.temporary import PrivateFolder
 
 #: Between two looks at how much memory is used and who is idle.
 WATCH_SECONDS = 1.0
@@ -44,7 +43,8 @@ class Visitor:
 
     def __init__(self):
         self.key = secrets.token_urlsafe(32)
-        self.folder = Path(tempfile.mkdtemp(prefix="scarnet-app-"))  # readable by this user alone
+        self._private = PrivateFolder(prefix="scarnet-app-")  # removed at the next start, if this server is killed
+        self.folder = Path(self._private.name)
         self.port = 0
         self.ended = ""
         self.taken = False
@@ -55,6 +55,9 @@ class Visitor:
     @property
     def ready(self) -> bool:
         return bool(self.port) and not self.ended
+
+    def remove_folder(self) -> None:
+        self._private.cleanup()
 
     def touch(self) -> None:
         """A sign of life from the person at the page."""
@@ -123,7 +126,7 @@ class Visitors:
                 with contextlib.suppress(psutil.Error):
                     member.kill()
             await process.wait()
-        await asyncio.to_thread(shutil.rmtree, visitor.folder, ignore_errors=True)
+        await asyncio.to_thread(visitor.remove_folder)
         visitor.started.set()
 
     def _keep_one_ready(self) -> None:
