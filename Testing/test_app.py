@@ -1,6 +1,7 @@
 """The browser app's parts without a browser: undo, uploads, graphics, passwords, and the bounds on visitors."""
 
 import asyncio
+import io
 import json
 import stat
 import subprocess
@@ -130,6 +131,39 @@ def test_an_archive_counts_unpacked(tmp_path):
         upload.files()
 
 
+def zipped(*names):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, bytes(range(256)) * 40)
+    return packed.getvalue()
+
+
+def sent(upload, name, content):
+    with upload.new_file(name) as file:
+        upload.write(file, content)
+
+
+def test_a_file_and_a_folder_of_one_name_are_both_unpacked(tmp_path):
+    upload = Upload(tmp_path, UploadLimits())
+    sent(upload, "LGE", zipped("DICOM", "DICOM/1", "DICOM/2", "LGE/3", "DICOM/1/4", "LGE"))  # the archive is an LGE too
+    files = upload.files()
+    assert sorted(path.name.split("-")[-1] for path in files) == ["1", "2", "3", "4", "DICOM", "LGE"]
+    assert all(path.stat().st_size == 256 * 40 for path in files)
+    first, second = (next(path for path in files if path.name == name) for name in "12")
+    assert first.parent == second.parent  # a header of MetaImage names the file beside it
+
+
+def test_a_damaged_archive_is_called_one(tmp_path):
+    whole = zipped("1.dcm", "2.dcm")
+    spoilt = whole[:45] + b"\xff" * 8 + whole[53:]
+    for content in (whole[: len(whole) // 2], b"PK\x03\x04" + b"x" * 100, spoilt):
+        upload = Upload(tmp_path, UploadLimits())
+        sent(upload, "study.zip", content)
+        with pytest.raises(InputError, match="archive is (cut off or )?damaged"):
+            upload.files()
+
+
 def test_what_was_brought_is_a_choice_of_stacks(phantom, tmp_path):
     write_dicom(phantom, tmp_path / "LGE")
     files = list((tmp_path / "LGE").iterdir())
@@ -149,8 +183,6 @@ def test_all_slices_hang_as_in_the_slice_view(phantom):
 
     series, labels = phantom.series, phantom.labels
     picture = mosaic(series.image, labels, series.geometry, window=(-200.0, 1500.0), columns=4)
-    import io
-
     image = np.asarray(Image.open(io.BytesIO(picture.jpeg)).convert("RGB")).astype(int)
     assert image.shape == (picture.rows * TILE_PIXELS, 4 * TILE_PIXELS, 3)
     plain = mosaic(series.image, labels, series.geometry, window=(-200.0, 1500.0), columns=4, outlined=False)

@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -36,7 +37,13 @@ class Upload:
         self._files += 1
         if self._files > self._limits.files:
             raise InputError(f"More than {self._limits.files} files were sent; send the LGE series alone.")
-        path = self.folder / _safe(name)
+        path = self.folder
+        *folders, last = _safe(name).parts
+        for part in folders:
+            path = path / part
+            while path.is_file():  # an archive may hold a file and a folder of one name
+                path = path.with_name(f"{path.name}_")
+        path = path / last
         while path.exists():
             path = path.with_name(f"{self._files}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,8 +57,11 @@ class Upload:
 
     def files(self) -> list[Path]:
         """All that was sent, archives unpacked: results for an archive of images refer to each image's file."""
-        for path in [p for p in self.folder.rglob("*") if p.is_file() and kind_of(p) is None and is_archive(p)]:
-            self._unpack(path)
+        for path in [p for p in self.folder.rglob("*") if p.is_file() and kind_of(p) is None]:
+            if is_archive(path):
+                self._unpack(path)
+            elif _begins_as_archive(path):
+                raise InputError("The zip archive is cut off or damaged; send it again, or its files unpacked.")
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     def remove(self) -> None:
@@ -66,9 +76,15 @@ class Upload:
                     with archive.open(info) as packed, self.new_file(info.filename) as file:
                         while chunk := packed.read(CHUNK_BYTES):
                             self.write(file, chunk)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
             raise InputError("The zip archive is damaged or encrypted; send its files unpacked.") from error
         path.unlink()
+
+
+def _begins_as_archive(path: Path) -> bool:
+    """An archive's directory is at its end: without that, its first file's header still says what it was."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _safe(name: str) -> PurePosixPath:
