@@ -119,6 +119,20 @@ def test_corrections_are_unsaved_until_they_are_exported_or_undone(bench, tmp_pa
     assert not bench.unsaved  # as the model made it
 
 
+def test_while_it_segments_nothing_is_drawn_that_the_result_would_replace(bench):
+    bench.set_tool("paint")
+    bench.segment_scar()
+    job = bench.presenter._job
+    bench.segment_scar()  # asked for twice
+    assert bench.presenter._job is job and bench.tool == "view"
+    bench.set_tool("erase")
+    assert bench.tool == "view"
+    bench.presenter.cancel()
+    bench.set_tool("erase")
+    assert bench.tool == "erase"
+    bench.set_tool("view")
+
+
 def test_names_that_are_none_are_refused(bench):
     with pytest.raises(InputError):
         bench.set_tool("scissors; rm")

@@ -160,7 +160,7 @@ class Page:
             "open_sample": self.open_sample,
             "choose_stack": self.choose_stack,
             "unsaved": lambda: self.workbench.unsaved,
-            "segment": self._segment,
+            "segment": self.workbench.segment_scar,
             "cancel": self.workbench.presenter.cancel,
             "undo": self.workbench.undo,
             "redo": self.workbench.redo,
@@ -249,10 +249,6 @@ class Page:
             self.state.stack = number
             self.state.message = ""
             self.state.with_dicom = self.workbench.dicom
-
-    def _segment(self) -> None:
-        if not self.workbench.presenter.running:  # asked for twice, it runs once
-            self.workbench.presenter.segment()
 
     async def export(self) -> str:
         """The name under which the page that asked can fetch it."""
@@ -384,7 +380,7 @@ class Page:
                         "segment_text": segment.text,
                         "segment_enabled": segment.enabled and not self.state.busy,
                         "segment_tooltip": segment.tooltip,
-                        "can_correct": bench.can_correct,
+                        "can_correct": bench.can_correct and not presenter.running,
                         "can_undo": bench.history.can_undo,
                         "can_redo": bench.history.can_redo,
                         "tool": bench.tool,

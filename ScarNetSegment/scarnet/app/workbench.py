@@ -273,6 +273,12 @@ class Workbench:
             return True
         return bool(report.provenance.get("edits")) and now != self.history.saved
 
+    def segment_scar(self) -> None:
+        """Asked for twice, it runs once. No tool corrects meanwhile: the result takes the place of what is drawn."""
+        if not self.presenter.running:
+            self.set_tool("view")
+            self.presenter.segment()
+
     def set_segment(self, definition: str) -> None:
         """Which structure is painted. Raises InputError for a name that is none."""
         if definition not in [s.segment_id for s in SEGMENTS]:
@@ -285,7 +291,7 @@ class Workbench:
         if tool not in TOOLS:
             raise InputError(f"There is no tool {tool!r}.")
         editor = self.app.segmentation_editor
-        if not self.can_correct and tool not in ("view", "window"):
+        if (not self.can_correct or self.presenter.running) and tool not in ("view", "window"):
             tool = "view"
         self.tool = tool
         # Effects are asked for late: one that is made before its view is shown nowhere.
