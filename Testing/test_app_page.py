@@ -365,7 +365,8 @@ def test_a_double_click_segments_once_and_is_not_cancelled(reader):
     reader.page.evaluate("window.trame.state.update({ message: '' })")
     reader.page.dblclick("#segment")
     reader.page.wait_for_selector("#progress")
-    reader.page.evaluate("window.trame.trigger('segment')")  # from a second tab that shows it late
+    for _ in range(2):
+        reader.page.evaluate("window.trame.trigger('segment')")  # as from a second tab that shows it late
     says(reader, "Segmented")
     assert reader.settled() == before
 
