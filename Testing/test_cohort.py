@@ -511,6 +511,9 @@ def test_pages_links_lead_to_files(here, patients, tmp_path):
     links = set(re.findall(r'(?:href|src)="([^"]+)"', page))
     assert {"patients/A/report.html", "patients/A/thumbnail.png", "cohort.csv"} <= links
     assert all((out / link).is_file() for link in links)
+    run_cohort(patients, out, resolve(with_report=False), jobs=1, work=work)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "patients/A/report.json" in page and "report.html" not in page and "report.pdf" not in page
 
 
 def test_parquet_holds_what_csv_holds(here, cohort, tmp_path):

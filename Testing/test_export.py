@@ -161,6 +161,24 @@ def test_a_failure_leaves_nothing_and_keeps_what_was_there(phantom, tmp_path, mo
     assert (tmp_path / "report.json").read_text() == "old"
 
 
+def test_nothing_of_an_earlier_run_stays_beside_new_numbers(small_phantom, tmp_path):
+    series, labels = small_phantom.series, small_phantom.labels
+    report = quantify(series, labels)
+    for name in ("report.dcm", "segmentation.dcm", "notes.txt", "corrected.nii.gz"):
+        (tmp_path / name).write_text("of another patient")
+    write_outputs(tmp_path, series, labels, report)
+    assert (tmp_path / "report.dcm").exists()  # no run of ours was there: not ours to remove
+    drawn = (tmp_path / "labels.nii.gz").read_bytes()
+    hers = {"notes.txt", "corrected.nii.gz"}
+    written = write_outputs(tmp_path, series, labels, report, with_report=False, with_segmentation=False)
+    assert "report.html" not in written and "segments.csv" in written
+    assert {p.name for p in tmp_path.iterdir()} == {*written, *hers, "labels.nii.gz", "segmentation.seg.nrrd"}
+    assert (tmp_path / "labels.nii.gz").read_bytes() == drawn
+    muscle = np.where(labels > 0, 2, 0).astype(np.uint8)  # no cavity: no segments
+    written = write_outputs(tmp_path, series, muscle, quantify(series, muscle), with_report=False)
+    assert "segments.csv" not in written and {p.name for p in tmp_path.iterdir()} == {*written, *hers}
+
+
 def test_a_file_in_the_way_is_refused_before_any_work(phantom, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UsageError, match="another output folder"):

@@ -1,5 +1,6 @@
 """Everything a run leaves in its folder, or nothing."""
 
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from scarnet.segmentation import ScarSegmentation
 from scarnet.segments import read_origins
 from scarnet.series import LgeSeries
 from scarnet.temporary import PrivateFolder
+
+#: The segmentation as files; written only where it is not somebody else's.
+SEGMENTATION_NAMES = ("labels.nii.gz", "segmentation.seg.nrrd")
+#: All else that a run may leave in its folder.
+REPORT_NAMES = (
+    *(f"report.{kind}" for kind in ("json", "csv", "html", "pdf", "dcm")),
+    *(f"{table}.csv" for table in ("slices", "segments", "methods")),
+    "segmentation.dcm",
+)
 
 
 def check_writable(folder: Path) -> None:
@@ -43,7 +53,9 @@ def write_outputs(
 
     `with_report`: the HTML page and the PDF, on `paper` "a4" or "letter".
     `with_dicom`: a DICOM SEG and SR too, which carry the patient's identifiers as their images do.
-    Files of the same names are replaced, others left alone. Raises UsageError when the folder cannot be written.
+    Files of the same names are replaced. Where the report of an earlier run lies, the rest of it goes too, so that no page
+    stands beside another patient's numbers; other files are left alone, and without `with_segmentation` label map and
+    Slicer segmentation. Raises UsageError when the folder cannot be written.
     """
     folder = Path(folder)
     check_writable(folder)
@@ -85,10 +97,14 @@ def write_outputs(
             pictures = slice_pictures(series, labels, report)
             write_html(stage / "report.html", series, labels, report, pictures=pictures)
             write_pdf(stage / "report.pdf", series, labels, report, paper=paper, pictures=pictures)
+        earlier = _holds_report(folder)
         written = {}
         for part in sorted(stage.iterdir()):
             os.replace(part, folder / part.name)
             written[part.name] = folder / part.name
+        for name in (*REPORT_NAMES, *(SEGMENTATION_NAMES if with_segmentation else ())):
+            if earlier and name not in written:
+                (folder / name).unlink(missing_ok=True)
         return written
     except OSError as error:
         raise UsageError(
@@ -98,3 +114,12 @@ def write_outputs(
         private.cleanup()
         if made and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _holds_report(folder: Path) -> bool:
+    """Whether a report.json of ours lies there: what else it holds under our names is then ours."""
+    try:
+        schema = json.loads((folder / "report.json").read_text(encoding="utf-8"))["schema"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return str(schema).startswith("scarnet-report/")
