@@ -81,6 +81,7 @@ set(SCARNET_ENGINE_FILES
   scarnet/export/dicom/segmentation.py
   scarnet/export/dicom/source.py
   scarnet/export/figure.py
+  scarnet/export/hand_work.py
   scarnet/export/html.py
   scarnet/export/outlines.py
   scarnet/export/outputs.py

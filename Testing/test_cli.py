@@ -11,7 +11,9 @@ import SimpleITK as sitk
 import scarnet
 from scarnet import cli
 from scarnet.export import read_segmentation, write_label_map
-from scarnet.series import read_lge
+from scarnet.export.segmentation_file import write_volume
+from scarnet.segmentation import ScarSegmentation
+from scarnet.series import read_label_map, read_lge
 
 
 @pytest.fixture
@@ -104,6 +106,56 @@ def test_measure_shows_the_models_values_beside_the_corrected_ones(run, sample_f
     options = ("--volume", sample_folder, "-o", tmp_path / "no", "--ai", tmp_path / "out")
     refused(run("measure", tmp_path / "corrected.nii.gz", *options), 3, "not what a model drew alone")
     assert not (tmp_path / "no").exists()
+
+
+@pytest.fixture
+def patient(small_phantom, tmp_path, monkeypatch):
+    """An image file, and a model that draws its truth at once."""
+    labels = small_phantom.labels
+    model = {"name": "truth", "version": "1", "sha256": "0" * 64, "runtime": "numpy", "device": "cpu", "licence": ""}
+
+    class Truth:
+        def segment(self, request, on_progress):
+            doubt = np.zeros(len(labels))
+            return ScarSegmentation(labels, None, np.zeros(3), doubt, model=model | {"interval": {}})
+
+    monkeypatch.setattr("scarnet.peers.back_end", lambda *_, **__: Truth())
+    write_volume(tmp_path / "lge.nii.gz", small_phantom.series.image, small_phantom.series.geometry)
+    return tmp_path / "lge.nii.gz"
+
+
+def test_what_a_hand_saved_over_the_models_is_kept(run, patient, small_phantom, tmp_path):
+    out = tmp_path / "out"
+    options = (patient, "-o", out, "--no-report")
+    for _ in range(2):
+        code, _, error = run("segment", *options)
+        assert code == 0 and "Kept" not in error
+    drawn, names = (out / "labels.nii.gz").read_bytes(), {p.name for p in out.iterdir()}
+    hands = []
+    for value in (0, 2):
+        labels = small_phantom.labels.copy()
+        labels[labels >= 3] = value
+        write_label_map(out / "labels.nii.gz", labels, small_phantom.series.geometry)
+        hands.append((out / "labels.nii.gz").read_bytes())
+        code, _, error = run("segment", *options)
+        assert code == 0 and len(error.strip().splitlines()) == 1 and "labels.nii.gz as corrected.nii.gz" in error
+    assert (out / "earlier-1-corrected.nii.gz").read_bytes() == hands[0]
+    assert (out / "corrected.nii.gz").read_bytes() == hands[1]
+    assert read_label_map(out / "labels.nii.gz")[0].max() == 4 and drawn not in hands
+    assert {p.name for p in out.iterdir()} == names | {"corrected.nii.gz", "earlier-1-corrected.nii.gz"}
+    assert run("measure", out / "labels.nii.gz", "--volume", patient, "-o", out)[0] == 0  # leaves the segmentation
+    assert "Kept" not in run("segment", *options)[2]
+
+
+def test_measure_does_not_take_what_it_needs_away(run, patient, tmp_path):
+    out = tmp_path / "out"
+    assert run("segment", patient, "-o", out, "--no-report")[0] == 0
+    before = (out / "report.json").read_bytes()
+    options = ("--volume", patient, "-o", tmp_path / "x" / ".." / "out")
+    (tmp_path / "x").mkdir()
+    refused(run("measure", out / "labels.nii.gz", *options, "--ai", out), 2, "folder of --ai", "another --output")
+    refused(run("measure", out / "segmentation.dcm", *options), 2, "another --output")
+    assert (out / "report.json").read_bytes() == before
 
 
 def test_measure_takes_segments_by_any_name(run, phantom, tmp_path):

@@ -28,6 +28,7 @@ from scarnet.cli.options import (
     reconstruction_said,
 )
 from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML
+from scarnet.errors import UsageError
 
 
 def segment(
@@ -64,6 +65,7 @@ def segment(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scarnet.export import write_outputs
+    from scarnet.export.hand_work import keep_edits_of_run
     from scarnet.peers import back_end
     from scarnet.quantification import quantify
 
@@ -78,6 +80,9 @@ def segment(
             on_progress=lambda done, total, text: progress.update(task, completed=done, total=total, description=text),
         )
     report = quantify(found, segmentation.labels, parameters=parameters, segmentation=segmentation, patient=patient)
+    if kept := keep_edits_of_run(output):
+        names = ", ".join(f"{before} as {after}" for before, after in kept)
+        typer.echo(f"Kept, since a hand may have edited it: {names} in {output}.", err=True)
     written = write_outputs(
         output,
         found,
@@ -136,6 +141,12 @@ def measure(
     from scarnet.quantification import quantify, summarise_edits
     from scarnet.segments import after_edits
 
+    if ai is not None and ai.resolve() == output.resolve():
+        raise UsageError(f"{output} is the folder of --ai, whose report would be replaced; choose another --output.")
+    if segmentation.resolve() == output.resolve() / "segmentation.dcm":
+        raise UsageError(
+            f"{segmentation} lies where the report is written, and would be removed; choose another --output."
+        )
     parameters = _parameters(density, rv_insertion, remote)
     series, patient = _stack_and_patient(volume, output, spacing, series_number, reconstruction, dicom, identified)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)

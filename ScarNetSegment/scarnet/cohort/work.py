@@ -1,6 +1,5 @@
 """One patient: read, segment or keep what was segmented, measure, write. The same function on every kind of worker."""
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from scarnet.cohort.store import (
 from scarnet.cohort.thumbnail import write_thumbnail
 from scarnet.errors import InputError
 from scarnet.export import read_segmentation_file, write_outputs
+from scarnet.export.hand_work import SEGMENTATION_NAMES, edited_names, keep_edits
 from scarnet.export.run_folder import read_run
 from scarnet.export.tables import patient_row
 from scarnet.files import sha256_of
@@ -31,8 +31,6 @@ from scarnet.segmentation import ScarSegmentation, segment
 from scarnet.segments import after_edits
 from scarnet.series import LgeSeries, read_lge
 
-#: What a model drew, in a patient's folder: overwritten only while it is as the model left it.
-DRAWN_NAMES = ("segmentation.seg.nrrd", "labels.nii.gz")
 #: A hand's segmentation, in a patient's folder: read, never written.
 CORRECTION_NAMES = ("corrected.seg.nrrd", "corrected.nrrd", "corrected.nii.gz", "corrected.nii")
 #: Folder of the report on a corrected segmentation, in a patient's folder.
@@ -69,10 +67,7 @@ def has_result(folder: Path, state: PatientState) -> bool:
 
 def was_edited(folder: Path, state: PatientState) -> list[str]:
     """Names of segmentations that are there and are not what the model left."""
-    if not state.complete:
-        return []
-    now = {name: hash_or_empty(Path(folder) / name) for name in state.drawn}
-    return [name for name, drawn in state.drawn.items() if now[name] not in ("", drawn)]
+    return edited_names(folder, state.drawn) if state.complete else []
 
 
 def run_patient(item: WorkItem, segment: Segmenter = segment) -> PatientState:
@@ -163,7 +158,7 @@ def _drawn(
         with_report=settings.with_report,
         paper=settings.paper,
     )
-    drawn = {name: sha256_of(item.folder / name) for name in DRAWN_NAMES}
+    drawn = {name: sha256_of(item.folder / name) for name in SEGMENTATION_NAMES}
     return replace(state, drawn=drawn, drawn_from=drawn_from), run, report
 
 
@@ -207,15 +202,7 @@ def _keep_edits(folder: Path, state: PatientState) -> PatientState:
 
     The model's own has then to be drawn again, since reports set it beside the correction.
     """
-    edited = was_edited(folder, state)
-    for name in edited:
-        target = folder / f"corrected{name.removeprefix(name.split('.')[0])}"
-        if target.exists():
-            number = 1
-            while (earlier := folder / f"earlier-{number}-{target.name}").exists():
-                number += 1
-            os.replace(target, earlier)
-        os.replace(folder / name, target)
+    edited = keep_edits(folder, state.drawn if state.complete else {})
     return replace(state, drawn={}, drawn_from={}) if edited else state
 
 

@@ -1,7 +1,7 @@
 """Everything a run leaves in its folder, or nothing."""
 
-import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +9,19 @@ import numpy as np
 from scarnet.errors import UsageError
 from scarnet.export.dicom.report import write_dicom_report
 from scarnet.export.dicom.segmentation import write_dicom_segmentation
+from scarnet.export.hand_work import WRITTEN_KEY, written_before
 from scarnet.export.html import write_html
 from scarnet.export.overlays import slice_pictures
 from scarnet.export.segmentation_file import write_label_map, write_segmentation
 from scarnet.export.tables import COLUMNS, method_rows, patient_row, segment_rows, slice_rows, write_csv, write_json
+from scarnet.files import sha256_of
 from scarnet.quantification import ScarReport
 from scarnet.segmentation import ScarSegmentation
 from scarnet.segments import read_origins
 from scarnet.series import LgeSeries
 from scarnet.temporary import PrivateFolder
 
-#: The segmentation as files; written only where it is not somebody else's.
-SEGMENTATION_NAMES = ("labels.nii.gz", "segmentation.seg.nrrd")
-#: All else that a run may leave in its folder.
+#: All that a run may leave in its folder, besides the segmentation.
 REPORT_NAMES = (
     *(f"report.{kind}" for kind in ("json", "csv", "html", "pdf", "dcm")),
     *(f"{table}.csv" for table in ("slices", "segments", "methods")),
@@ -55,7 +55,8 @@ def write_outputs(
     `with_dicom`: a DICOM SEG and SR too, which carry the patient's identifiers as their images do.
     Files of the same names are replaced. Where the report of an earlier run lies, the rest of it goes too, so that no page
     stands beside another patient's numbers; other files are left alone, and without `with_segmentation` label map and
-    Slicer segmentation. Raises UsageError when the folder cannot be written.
+    Slicer segmentation, whose SHA-256 the report's provenance keeps (see `hand_work`). Raises UsageError when the folder
+    cannot be written.
     """
     folder = Path(folder)
     check_writable(folder)
@@ -68,12 +69,14 @@ def write_outputs(
         raise UsageError(
             f"Nothing can be written to {folder} ({error.strerror}); choose another output folder."
         ) from error
-    stage = Path(private.name)
+    stage, before = Path(private.name), written_before(folder)
     try:
         if with_segmentation:
             write_label_map(stage / "labels.nii.gz", labels, series.geometry)
             model = None if segmentation is None else segmentation.model
             write_segmentation(stage / "segmentation.seg.nrrd", labels, series.geometry, model=model, edited=edited)
+        segmentations = {path.name: sha256_of(path) for path in stage.iterdir()} if with_segmentation else before
+        report = replace(report, provenance={**report.provenance, WRITTEN_KEY: segmentations or {}})
         if with_dicom:
             origins = read_origins(report.provenance)
             seg = write_dicom_segmentation(
@@ -97,13 +100,12 @@ def write_outputs(
             pictures = slice_pictures(series, labels, report)
             write_html(stage / "report.html", series, labels, report, pictures=pictures)
             write_pdf(stage / "report.pdf", series, labels, report, paper=paper, pictures=pictures)
-        earlier = _holds_report(folder)
         written = {}
         for part in sorted(stage.iterdir()):
             os.replace(part, folder / part.name)
             written[part.name] = folder / part.name
-        for name in (*REPORT_NAMES, *(SEGMENTATION_NAMES if with_segmentation else ())):
-            if earlier and name not in written:
+        for name in REPORT_NAMES:
+            if before is not None and name not in written:
                 (folder / name).unlink(missing_ok=True)
         return written
     except OSError as error:
@@ -114,12 +116,3 @@ def write_outputs(
         private.cleanup()
         if made and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _holds_report(folder: Path) -> bool:
-    """Whether a report.json of ours lies there: what else it holds under our names is then ours."""
-    try:
-        schema = json.loads((folder / "report.json").read_text(encoding="utf-8"))["schema"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-    return str(schema).startswith("scarnet-report/")
