@@ -422,6 +422,30 @@ def test_what_a_hand_saved_over_the_models_becomes_the_correction(here, cohort, 
     assert (folder / "earlier-1-corrected.nii.gz").read_bytes() == hand and (folder / "corrected.nii.gz").exists()
 
 
+@pytest.mark.parametrize("pseudonyms", [False, True])
+def test_a_namesake_takes_nobodys_place(here, patients, tmp_path, pseudonyms):
+    settings, out = resolve(with_report=False, pseudonyms=pseudonyms), tmp_path / "out"
+    write_image(patients / "E.mha", np.random.default_rng(5).normal(100, 20, (3, 48, 50)))
+    (first,) = run_cohort(patients, out, settings, jobs=1, work=work).done[:1]
+    corrected(patients, out / "patients" / first / "labels.nii.gz", out / "patients" / first / "corrected.nii.gz")
+    run_cohort(patients, out, settings, jobs=1, work=work)
+    for row in out.glob("patients/*/row.json"):  # as an earlier version left them
+        values = json.loads(row.read_text(encoding="utf-8"))
+        assert bool(values.pop("source")) is not pseudonyms
+        row.write_text(json.dumps(values), encoding="utf-8")
+    assert run_cohort(patients, out, settings, jobs=1, work=work).done == ()
+    for name in ("A.nrrd", "e.nii.gz"):
+        write_image(patients / name, np.random.default_rng(7).normal(100, 20, (3, 48, 50)))
+    result = run_cohort(patients, out, settings, jobs=1, work=work)
+    assert len(result.done) == 2 and not result.missing and len(rows_of(out)) == 7
+    if not pseudonyms:
+        assert {"A", "E"} < set(rows_of(out)) and rows_of(out)["A"]["status"] == "corrected"
+    assert result.count("corrected") == 1
+    (patients / "A.nii.gz").unlink()  # whoever is left keeps the folder too
+    result = run_cohort(patients, out, settings, jobs=1, work=work)
+    assert result.done == () and len(result.missing) == 1
+
+
 def test_corrections_from_a_folder_and_one_that_does_not_fit(here, cohort, patients, tmp_path):
     cohort()
     hands = tmp_path / "hands"

@@ -162,8 +162,22 @@ def _short_hash(relative: Path) -> str:
     return hashlib.sha256(relative.as_posix().encode()).hexdigest()[:8]
 
 
+def with_kept_keys(patients: list[Patient], root: Path, known: dict[str, str]) -> list[Patient]:
+    """The same patients, of whom those in the output already keep their key, whoever has joined them since.
+
+    `known`: path below `root` to key. A newcomer whose key one of them holds gets the short hash.
+    """
+    paths = {patient.path.relative_to(root).as_posix(): patient for patient in patients}
+    held = {known[path].lower() for path in paths if path in known}
+    renamed = []
+    for path, patient in paths.items():
+        new = patient.key if patient.key.lower() not in held else f"{patient.key}-{_short_hash(Path(path))}"
+        renamed.append(Patient(known.get(path, new), patient.path))
+    return sorted(renamed, key=lambda patient: patient.key)
+
+
 def with_pseudonyms(patients: list[Patient], output: Path) -> list[Patient]:
-    """The same patients under keyed hashes of their paths.
+    """The same patients under keyed hashes of their names, which they keep whoever joins them.
 
     The key and who is who are in `pseudonyms.json` in `output`, readable by its owner alone: whoever holds that file can
     name the patients, and without it the names cannot be guessed from the hashes.
@@ -176,10 +190,11 @@ def with_pseudonyms(patients: list[Patient], output: Path) -> list[Patient]:
         raise UsageError(
             f"{path} cannot be read ({type(error).__name__}); restore it, or choose a new output."
         ) from error
+    held = {path: key for key, path in known.items()}
     renamed = []
     for patient in patients:
         digest = hmac.new(bytes.fromhex(secret), patient.key.encode(), hashlib.sha256).hexdigest()
-        renamed.append(Patient(f"P-{digest[:12]}", patient.path))
+        renamed.append(Patient(held.get(str(patient.path), f"P-{digest[:12]}"), patient.path))
         known[renamed[-1].key] = str(patient.path)
     with replacing(path) as part:
         part.write_text(json.dumps({"secret": secret, "patients": known}, indent=1) + "\n", encoding="utf-8")

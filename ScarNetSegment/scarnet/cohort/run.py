@@ -5,16 +5,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scarnet.cohort.cluster import run_on_cluster
 from scarnet.cohort.page import write_page
-from scarnet.cohort.patients import PSEUDONYMS_NAME, Patient, find_patients, with_pseudonyms
+from scarnet.cohort.patients import PSEUDONYMS_NAME, Patient, find_patients, with_kept_keys, with_pseudonyms
 from scarnet.cohort.processes import Failure, run_in_processes
 from scarnet.cohort.settings import CohortSettings
-from scarnet.cohort.store import FAILED, PatientState, fingerprint, hash_or_empty, read_state
+from scarnet.cohort.store import FAILED, PatientState, fingerprint, hash_or_empty, read_state, write_state
 from scarnet.cohort.tables import write_tables
 from scarnet.cohort.work import CORRECTION_NAMES, WorkItem, find_correction, has_result, mark_failed, run_patient
 from scarnet.errors import UsageError
@@ -64,13 +64,14 @@ def run_cohort(
     check_writable(output)
     if corrections is not None and not Path(corrections).is_dir():
         raise UsageError(f"{corrections} is not a folder; give the folder that holds the corrected segmentations.")
-    patients = find_patients(Path(root).absolute(), leave_out=output)
+    root = Path(root).absolute()
+    patients = find_patients(root, leave_out=output)
     output.mkdir(parents=True, exist_ok=True)
     with _alone(output):
-        patients = _under_names(patients, output, settings)
         _sweep(output)
         states = {folder.name: read_state(folder) for folder in _folders(output)}
-        items = _plan(patients, output, settings, corrections, states)
+        patients = _under_names(patients, root, output, settings, states)
+        items = _plan(patients, root, output, settings, corrections, states)
         done = _work_through(items, states, output, jobs, cluster, work, on_patient or (lambda *_: None))
         written = (*_write(output, states), output / "index.html")
     missing = sorted(set(states) - {patient.key for patient in patients})
@@ -83,18 +84,23 @@ def _folders(output: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
 
-def _under_names(patients: list[Patient], output: Path, settings: CohortSettings) -> list[Patient]:
+def _under_names(
+    patients: list[Patient], root: Path, output: Path, settings: CohortSettings, states: dict[str, PatientState]
+) -> list[Patient]:
     """Under pseudonyms or not, as the output already is: a patient must not be in it twice."""
     hidden = (output / PSEUDONYMS_NAME).exists()
     if not hidden and settings.pseudonyms and _folders(output):
         raise UsageError(f"{output} holds patients under their own names; choose a new output for --pseudonyms.")
     if hidden and not settings.pseudonyms:
         raise UsageError(f"{output} holds patients under pseudonyms; add --pseudonyms, or choose a new output.")
-    return with_pseudonyms(patients, output) if settings.pseudonyms else patients
+    if settings.pseudonyms:
+        return with_pseudonyms(patients, output)
+    return with_kept_keys(patients, root, {state.source: key for key, state in states.items() if state.source})
 
 
 def _plan(
     patients: list[Patient],
+    root: Path,
     output: Path,
     settings: CohortSettings,
     corrections: Path | None,
@@ -105,9 +111,13 @@ def _plan(
     for patient in patients:
         folder = output / PATIENTS_FOLDER / patient.key
         given = _given_correction(corrections, patient.key)
-        item = WorkItem(patient.key, patient.path, folder, fingerprint(patient.path), settings, given)
+        source = "" if settings.pseudonyms else patient.path.relative_to(root).as_posix()
+        item = WorkItem(patient.key, patient.path, folder, fingerprint(patient.path), settings, given, source)
         if not _is_done(item, states.get(patient.key)):
             items.append(item)
+        elif states[patient.key].source != source:  # done by a version that did not keep it
+            states[patient.key] = replace(states[patient.key], source=source)
+            write_state(folder, states[patient.key])
     return items
 
 

@@ -41,6 +41,7 @@ class PatientState:
 
     Attributes
         complete: False from before a file is replaced until all are.
+        source: path below the folder of patients, by which the patient keeps this folder; empty under pseudonyms.
         fingerprint: of names, sizes and times of the input's files: cheap to compare.
         made_from: the input's content, model, finder, software, parameters, correction (hashes).
         drawn: SHA-256 of the segmentations as the model left them, by file name: a file that differs was edited.
@@ -51,6 +52,7 @@ class PatientState:
 
     patient: str
     complete: bool = False
+    source: str = ""
     fingerprint: str = ""
     made_from: dict = field(default_factory=dict)
     drawn: dict = field(default_factory=dict)

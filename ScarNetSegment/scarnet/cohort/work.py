@@ -42,7 +42,7 @@ Segmenter = Callable[..., ScarSegmentation]
 
 @dataclass(frozen=True)
 class WorkItem:
-    """All that a worker needs. `correction`: a hand's segmentation from elsewhere, before one in `folder`."""
+    """All that a worker needs. `correction`: a hand's segmentation from elsewhere, before one in `folder`; `source`: see `PatientState`."""
 
     key: str
     path: Path
@@ -50,6 +50,7 @@ class WorkItem:
     fingerprint: str
     settings: CohortSettings
     correction: Path | None = None
+    source: str = ""
 
 
 def find_correction(folder: Path, given: Path | None) -> Path | None:
@@ -76,7 +77,7 @@ def run_patient(item: WorkItem, segment: Segmenter = segment) -> PatientState:
     A killed run leaves the state of before, or one marked incomplete: doing it again ends the same.
     """
     item.folder.mkdir(parents=True, exist_ok=True)
-    state = _keep_edits(item.folder, _known(item.folder))
+    state = replace(_keep_edits(item.folder, _known(item.folder)), source=item.source)
     correction = find_correction(item.folder, item.correction)
     facts = {**item.settings.identity(), "correction": hash_or_empty(correction), "input": ""}
     try:
@@ -102,7 +103,9 @@ def mark_failed(item: WorkItem, reason: str) -> PatientState:
     item.folder.mkdir(parents=True, exist_ok=True)
     row = {"patient": item.key, "status": FAILED, "reason": _reason(item, reason)}
     facts = {**item.settings.identity(), "correction": "", "input": ""}
-    state = finished(_known(item.folder), row, made_from=facts, fingerprint=item.fingerprint)
+    state = finished(
+        replace(_known(item.folder), source=item.source), row, made_from=facts, fingerprint=item.fingerprint
+    )
     write_state(item.folder, state)
     return state
 
