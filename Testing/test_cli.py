@@ -1,5 +1,6 @@
 """The command line: what it writes, what it refuses, and with which exit code."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 
 import scarnet
 from scarnet import cli
+from scarnet.cohort.processes import Failure
 from scarnet.export import read_segmentation, write_label_map
 from scarnet.export.segmentation_file import write_volume
 from scarnet.segmentation import ScarSegmentation
@@ -240,6 +242,56 @@ def test_wrong_usage_ends_with_2_and_one_line(run, sample_folder, tmp_path):
     refused(run("segment", sample_folder, "-o", tmp_path / "file" / "deep"), 2, "another output folder")
     assert not (tmp_path / "out").exists() and (tmp_path / "file").read_text() == "x"
     assert run("segment")[0] == 2 and run("fly")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device); free space or choose another"),
+        (OSError(errno.EROFS, "Read-only file system"), 2, "Nothing more can be written (Read-only"),
+        (PermissionError(errno.EACCES, "Permission denied", "x/cases.csv"), 2, "x/cases.csv cannot be opened"),
+        (OSError(errno.EIO, "Input/output error"), 1, "internal failure (OSError"),
+        (ValueError("two\n  lines"), 1, "internal failure (ValueError: two lines)"),
+        (KeyboardInterrupt(), 1, "scarnet: stopped; it was not done."),
+    ],
+)
+def test_what_ends_a_command_is_one_line(run, tmp_path, monkeypatch, problem, code, words):
+    def fail(*_, **__):
+        raise problem
+
+    monkeypatch.setattr("scarnet.phantom.write_sample", fail)
+    refused(run("phantom", "-o", tmp_path / "p"), code, words)
+
+
+def test_a_full_disk_is_said_when_not_even_a_row_fits(run, patient, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("scarnet.cohort.work.write_state", full)
+    monkeypatch.setattr(
+        "scarnet.cohort.run.run_in_processes", lambda _, items, __: (yield from ((i, Failure("full")) for i in items))
+    )
+    result = run("cohort", patient.parent, "-o", tmp_path / "out", "--no-report")
+    assert result[0] == 2 and "free space" in result[2].splitlines()[-1] and "internal" not in result[2]
+
+
+@pytest.mark.parametrize("leave", [KeyboardInterrupt, lambda: _stopped_by_lightning()])
+def test_commands_that_go_on_say_so_when_they_are_stopped(run, patient, tmp_path, monkeypatch, leave):
+    def stopped(*_, **__):
+        raise leave()
+
+    monkeypatch.setattr("scarnet.evaluation.comparison.complete_study", stopped)
+    refused(
+        run("compare", patient.parent, "-o", tmp_path / "out"), 1, "stopped; what is done is kept: the same command"
+    )
+
+
+def _stopped_by_lightning():
+    """As its trainer does: SystemExit while an interruption is handled."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
 
 
 def test_a_model_that_is_not_there_is_named(run, sample_folder, tmp_path):

@@ -6,8 +6,11 @@ hold: `scarnet.cli.segment` is the function.
 Exit codes: 0 done, 1 our failure, 2 wrong usage, 3 the input cannot be used. An error is one line; `--debug` shows more.
 """
 
+import errno
+import functools
 import logging
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -22,7 +25,7 @@ from scarnet.cli.patient import measure, segment
 from scarnet.cli.samples import demo, phantom
 from scarnet.cli.studies import series_app
 from scarnet.cli.training import cross_validate, train
-from scarnet.errors import ScarNetError
+from scarnet.errors import Cancelled, ScarNetError, UsageError
 from scarnet.temporary import remove_stale
 
 app = typer.Typer(
@@ -54,6 +57,48 @@ app.add_typer(series_app, name="series")
 app.add_typer(pacs_app, name="pacs")
 
 
+#: Commands that keep what is done, and go on with it.
+RESUMED = ("cohort", "compare", "cross_validate", "study", "train")
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command, which says in one line that Ctrl+C has ended it; typer alone would end without a word."""
+
+    @functools.wraps(command)
+    def run(*arguments, **options) -> None:
+        try:
+            command(*arguments, **options)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Lightning ends a process that is interrupted.
+            if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            how = "what is done is kept: the same command goes on" if command.__name__ in RESUMED else "it was not done"
+            raise Cancelled(f"stopped; {how}.") from None
+
+    return run
+
+
+for _group in (app, models_app, series_app, pacs_app):
+    for _registered in _group.registered_commands:
+        _registered.callback = _stoppable(_registered.callback)
+
+#: Failures of the place that is written to, not of this program.
+_NOTHING_FITS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def _as_ours(error: Exception) -> ScarNetError | None:
+    """What the system refuses, in words that say what to do; None for what is a failure of ours."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NOTHING_FITS:
+        return UsageError(f"Nothing more can be written ({error.strerror}); free space or choose another --output.")
+    if error.errno == errno.EACCES:
+        return UsageError(
+            f"{error.filename or 'A file'} cannot be opened ({error.strerror}); change its permissions, or choose another --output."
+        )
+    return None
+
+
 def main() -> None:
     """Entry point: turns our errors into one line and an exit code."""
     remove_stale()  # what a run that was killed left of its images
@@ -61,20 +106,15 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         sys.exit(app(arguments, standalone_mode=True))
-    except ScarNetError as error:
-        if debug:
-            raise
-        typer.echo(f"scarnet: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("scarnet: stopped; nothing was written.", err=True)
-        sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        logging.getLogger(__name__).debug("failure", exc_info=True)
-        typer.echo(
-            f"scarnet: internal failure ({type(error).__name__}: {error}); run again with --debug and report it.",
-            err=True,
-        )
-        sys.exit(1)
+        known = error if isinstance(error, ScarNetError) else _as_ours(error)
+        if known is None:
+            logging.getLogger(__name__).debug("failure", exc_info=True)
+            text = " ".join(str(error).split())
+            known = ScarNetError(
+                f"internal failure ({type(error).__name__}: {text}); run again with --debug and report it."
+            )
+        typer.echo(f"scarnet: {known}", err=True)
+        sys.exit(known.exit_code)
