@@ -237,6 +237,8 @@ def test_wrong_usage_ends_with_2_and_one_line(run, sample_folder, tmp_path):
     refused(run("segment", sample_folder, *out, "--lv-center", "1,2"), 2, "--lv-center takes 3 numbers")
     refused(run("segment", sample_folder, *out, "--device", "abacus"), 2, "Unknown device")
     refused(run("train", sample_folder, *out, "--folds", "a"), 2, "--folds")
+    assert run("phantom", *out, "--seed", "-1")[0] == 2
+    refused(run("compare", sample_folder, *out, "--models", ""), 2, "No model is named")
     (tmp_path / "file").write_text("x")
     refused(run("segment", sample_folder, "-o", tmp_path / "file"), 2, "another output folder")
     refused(run("segment", sample_folder, "-o", tmp_path / "file" / "deep"), 2, "another output folder")

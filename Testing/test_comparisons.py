@@ -80,6 +80,16 @@ def test_the_shipped_studies_are_read(path, hearts):
         ({"kind": "learning-curve"}, "needs sizes"),
         ({"kind": "noise", "noises": ["salt"]}, "gaussian or rician"),
         ({"clock": "sun"}, "wall or processor"),
+        ({"models": {"a": {"model": "default", "clock": "sun"}}}, "wall or processor"),
+        ({"data": 3}, "data must be a text; got 3"),
+        ({"folds": 0}, "folds must be a list of whole numbers, such as \\[0, 1\\]; got 0"),
+        ({"folds": ["0"]}, "folds must be a list"),
+        ({"minutes": "long"}, "minutes must be a number above 0; got 'long'"),
+        ({"minutes": float("nan")}, "minutes must be"),
+        ({"threads": True}, "threads must be a whole number above 0"),
+        ({"levels": 0.1, "kind": "noise"}, "levels must be a list of numbers"),
+        ({"models": {"a": {"model": 5}}}, "In models.a, model must be a text"),
+        ({"models": {"a": {"trainer": "scarnet", "epochs": "many"}}}, "epochs must be a whole number above 0"),
     ],
 )
 def test_what_a_study_cannot_mean_is_refused_in_one_line(change, words):
@@ -107,6 +117,10 @@ def test_models_of_a_comparison_are_named_once_and_legibly(hearts):
     assert [plan.name for plan in study.models] == ["default", "mine", "ewa on default", "ewa on expert"]
     with pytest.raises(UsageError, match="Two models are called"):
         comparison_of(hearts, ["default", "default"], folds=None, threads=1)
+    with pytest.raises(UsageError, match="No model is named"):
+        comparison_of(hearts, [], folds=None, threads=1)
+    with pytest.raises(UsageError, match="'mine=' names no model"):
+        comparison_of(hearts, ["mine="], folds=None, threads=1)
 
 
 # --- splits -------------------------------------------------------------------------------------------------------

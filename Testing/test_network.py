@@ -20,6 +20,7 @@ from scarnet.network.encoder import SamImageEncoder, load_medsam_encoder  # noqa
 from scarnet.network.registry import ModelCard, add_folder  # noqa: E402
 from scarnet.network.scarnet import ScarNet, count_parameters  # noqa: E402
 from scarnet.network.shared_weights import SMALLEST  # noqa: E402
+from scarnet.resources import user_models_folder  # noqa: E402
 from scarnet.training.train import write_model  # noqa: E402
 
 SMALL_ENCODER = EncoderConfig(128, 16, 32, 2, 2, 3, (1,), 16)
@@ -346,7 +347,20 @@ def test_a_changed_or_missing_file_is_refused(tiny_folder, tmp_path):
         load_network(copy, device="cpu")
 
 
-@pytest.mark.parametrize("change", [{"files": {}}, {"files": {"../x": "0"}}, {"schema": "other/1"}, {"kind": "cat"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {}},
+        {"files": {"../x": "0"}},
+        {"files": ["network.onnx"]},
+        {"files": {"network.onnx": 5}},
+        {"schema": "other/1"},
+        {"kind": "cat"},
+        {"name": "a/b"},
+        {"name": ".."},
+        {"name": 5},
+    ],
+)
 def test_a_card_that_cannot_be_trusted_is_refused(tiny_folder, tmp_path, change):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_folder, copy)
@@ -354,6 +368,10 @@ def test_a_card_that_cannot_be_trusted_is_refused(tiny_folder, tmp_path, change)
     (copy / "model.json").write_text(json.dumps(card | change))
     with pytest.raises(ModelError):
         verify(copy)
+    there = sorted(user_models_folder().rglob("*"))
+    with pytest.raises(ModelError):
+        add_folder(copy)
+    assert sorted(user_models_folder().rglob("*")) == there
 
 
 def test_adding_copies_once_and_finds_again(tiny_folder):

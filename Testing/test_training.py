@@ -682,6 +682,58 @@ def test_the_finder_is_trained_in_the_same_way(data, tmp_path):
     assert verify(folder).kind == "finder"
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"case,fold\na,0\nb,x\n", "cases.csv, row 3: fold must be a whole number.*; got fold 'x'"),
+        (b"case,fold\na\n", "cases.csv, row 2: fold must be"),
+        (b'case,fold,dx_mm,dz_mm\na,0,"1,4",8\n', "row 2: .*numbers such as 1.4; got fold '0', dx_mm '1,4', dz_mm '8'"),
+        (b"case,fold,dx_mm,dz_mm\na,0,nan,8\n", "row 2"),
+        ("case,fold\na,0\nMüller,1\n".encode("latin-1"), "cases.csv, row 3 is not UTF-8"),
+    ],
+)
+def test_a_table_of_cases_that_cannot_be_read_is_told_by_its_row(tmp_path, content, words):
+    for name in "ab":
+        for kind in ("image", "labels"):
+            (tmp_path / f"{name}_{kind}.nii.gz").touch()
+    (tmp_path / "cases.csv").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        list_cases(tmp_path)
+
+
+def test_a_table_as_excel_writes_it_is_read(tmp_path):
+    for kind in ("image", "labels"):
+        (tmp_path / f"ä_{kind}.nii.gz").touch()
+    (tmp_path / "cases.csv").write_bytes("case,fold,dx_mm,dz_mm\r\nä,3,1.5,8\r\n".encode("utf-8-sig"))
+    (case,) = list_cases(tmp_path)
+    assert (case.name, case.fold, case.spacing_mm) == ("ä", 3, (1.5, 1.5, 8.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--devices", "two"], "--devices takes auto or a whole number above 0; got 'two'"),
+        (["--devices", "0"], "--devices takes"),
+        (["--precision", "foo"], "No precision is called 'foo'"),
+        (["--accelerator", "foo"], "No accelerator is called 'foo'"),
+        (["--accelerator", "foo", "--preset", "nnunet-2d"], "No accelerator is called 'foo'"),
+        (["--name", "a/b"], "--name takes a plain name"),
+    ],
+)
+def test_what_train_cannot_mean_is_refused_before_anything_is_written(data, tmp_path, options, words):
+    from scarnet import cli
+
+    with pytest.raises(UsageError, match=words):
+        cli.app(["train", str(data), "-o", str(tmp_path / "m"), *options], standalone_mode=False)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_here_is_said():
+    with pytest.raises(UsageError, match="no 'gpu'"):
+        RunParameters(epochs=1, accelerator="gpu")
+
+
 def test_folders_that_hold_no_patients_are_refused(data, tmp_path):
     with pytest.raises(InputError):
         list_cases(tmp_path)

@@ -94,6 +94,15 @@ def numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | None
     return values
 
 
+def plain_name(name: str) -> str:
+    """Of a model, which names its folder among the others too. Raises UsageError."""
+    from scarnet.network.registry import is_plain_name
+
+    if not is_plain_name(name):
+        raise UsageError(f"--name takes a plain name, without folders; got '{name}'.")
+    return name
+
+
 def reconstruction_said(images: Images | None):
     from scarnet.series import Reconstruction
 

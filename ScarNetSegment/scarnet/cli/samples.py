@@ -25,7 +25,7 @@ def demo(output: Output = Path("scarnet-demo")) -> None:
 
 def phantom(
     output: Output,
-    seed: Annotated[int, typer.Option(help="Another seed, another noise and outline.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another noise and outline.")] = 20,
     magnitude: Annotated[
         bool, typer.Option("--magnitude", help="Magnitude instead of phase-sensitive images.")
     ] = False,

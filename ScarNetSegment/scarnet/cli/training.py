@@ -6,7 +6,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from scarnet.cli.options import Accelerator, Citation, Folds, Licence, ModelVersion, Output, Precision, fold_numbers
+from scarnet.cli.options import (
+    Accelerator,
+    Citation,
+    Folds,
+    Licence,
+    ModelVersion,
+    Output,
+    Precision,
+    fold_numbers,
+    plain_name,
+)
 from scarnet.errors import UsageError
 
 #: Learning rates and turns of `scarnet train`, unless given: those of the shipped recipe.
@@ -107,10 +117,15 @@ def train(
         seed=seed,
         precision=precision,
         accelerator=accelerator,
-        devices=devices if devices == "auto" else int(devices),
+        devices=_device_count(devices),
         minutes=minutes,
     )
-    common = dict(name=name or output.name, folds=fold_numbers(folds), run_parameters=run_parameters, licence=licence)
+    common = dict(
+        name=plain_name(name or output.resolve().name),
+        folds=fold_numbers(folds),
+        run_parameters=run_parameters,
+        licence=licence,
+    )
     common |= dict(version=model_version, citation=citation)
     if preset == "finder":
         folder = train_finder(data, output, cine=cine, **common)
@@ -139,12 +154,23 @@ def train(
     typer.echo(f"Model written to {folder}")
 
 
+def _device_count(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(f"--devices takes auto or a whole number above 0; got '{text}'.")
+    return int(text)
+
+
 def _train_nnunet(data: Path, output: Path, configuration: str, folds, minutes, seed: int, accelerator: str) -> None:
     from scarnet.peers.nnunet import train_nnunet
     from scarnet.training.data import list_cases
 
+    devices = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "mps": "mps"}
+    if accelerator not in devices:
+        raise UsageError(f"No accelerator is called '{accelerator}'; known are {', '.join(devices)}.")
     cases = [case for case in list_cases(data) if folds is None or case.fold in folds]
-    device = {"cpu": "cpu", "gpu": "cuda", "mps": "mps"}.get(accelerator, "auto")
+    device = devices[accelerator]
     folder = train_nnunet(cases, output, configuration=configuration, minutes=minutes, seed=seed, device=device)
     typer.echo(f"nnU-Net written to {folder}")
 
@@ -174,6 +200,7 @@ def cross_validate(
     from scarnet.export.outputs import check_writable
 
     check_writable(output)
+    plain_name(name)
     try:
         from scarnet.evaluation import cross_validation as cv
         from scarnet.evaluation.gallery import write_gallery

@@ -4,7 +4,9 @@ The file is TOML; `scarnet study FILE -o OUT` runs it. Folders in it are taken f
 the ones that this project's own figures come from.
 """
 
+import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,38 @@ OPTIONS = {
 }
 #: Options of a model that are files or folders beside the study's own file.
 PATHS = ("cine", "checkpoint")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | Path)
+
+
+def _is_list_of(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(of, value))
+
+
+#: What a value of a study's file must be, and for which names; other options are checked by whom they are for.
+_FORMS = (
+    ("a text", _is_text, "kind data train_data reference device clock title trainer model myocardium cine checkpoint"),
+    ("a whole number", _is_whole, "seed"),
+    (
+        "a whole number above 0",
+        lambda value: _is_whole(value) and value > 0,
+        "draws threads limit epochs samples_per_epoch batch_size",
+    ),
+    ("a number above 0", lambda value: _is_number(value) and value > 0, "minutes finder_minutes learning_rate"),
+    ("a list of whole numbers, such as [0, 1]", _is_list_of(_is_whole), "folds train_folds sizes"),
+    ("a list of numbers from 0 on", _is_list_of(_is_number), "levels"),
+    ("a list of texts", _is_list_of(_is_text), "noises"),
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +164,7 @@ def study_from(values: dict[str, Any], base: Path = Path()) -> Study:
     models = values.pop("models", None)
     known = {f.name for f in fields(Study)} - {"models"}
     _refuse_unknown(values, known, "a study")
+    _refuse_forms(values, "a study")
     kind = values.get("kind", "comparison")
     if kind not in KINDS:
         raise UsageError(f"No study is of kind '{kind}'; known are {', '.join(KINDS)}.")
@@ -144,8 +179,6 @@ def study_from(values: dict[str, Any], base: Path = Path()) -> Study:
         if values.get(name) is not None:
             values[name] = tuple(values[name])
     common = {"minutes": values.get("minutes"), "seed": values.get("seed", 1), "clock": values.get("clock", "wall")}
-    if common["clock"] not in CLOCKS:
-        raise UsageError(f"The clock is {' or '.join(CLOCKS)}; got '{common['clock']}'.")
     plans = tuple(_plan(name, table, common, base) for name, table in models.items())
     study = Study(kind=kind, models=plans, **{k: v for k, v in values.items() if k != "kind"})
     _check(study)
@@ -157,8 +190,11 @@ def _plan(name: str, table: dict, common: dict, base: Path) -> ModelPlan:
         raise UsageError(f"models.{name} is no table; write [models.{name}] and its options below.")
     if not name.replace("-", "").replace("_", "").replace(" ", "").replace(".", "").isalnum():
         raise UsageError(f"'{name}' names a folder too: letters, digits, '-', '_', '.' alone.")
+    _refuse_forms(table, f"models.{name}")
     table = common | table
     trainer, minutes, seed, clock = (table.pop(key, "") for key in ("trainer", "minutes", "seed", "clock"))
+    if clock not in CLOCKS:
+        raise UsageError(f"The clock is {' or '.join(CLOCKS)}; got '{clock}'.")
     if not trainer:
         model, myocardium = table.pop("model", ""), table.pop("myocardium", "expert")
         if not model:
@@ -187,6 +223,13 @@ def _refuse_unknown(values: dict, known: set[str], where: str) -> None:
         raise UsageError(f"{where} has no '{unknown[0]}'; known are: {names}.")
 
 
+def _refuse_forms(values: dict, where: str) -> None:
+    for form, is_right, names in _FORMS:
+        for name in names.split():
+            if values.get(name) is not None and not is_right(values[name]):
+                raise UsageError(f"In {where}, {name} must be {form}; got {values[name]!r}.")
+
+
 def _check(study: Study) -> None:
     names = [plan.name for plan in study.models]
     if study.reference and study.reference not in names:
@@ -207,9 +250,13 @@ def _check(study: Study) -> None:
 def comparison_of(data: Path, specs: list[str], *, folds: list[int] | None, threads: int, **changes) -> Study:
     """A study of models that are there: `specs` are "MODEL" or "NAME=MODEL"."""
     plans: list[ModelPlan] = []
+    if not specs:
+        raise UsageError("No model is named; give --models with one or more, such as default,threshold:ewa.")
     for spec in specs:
         name, _, model = spec.rpartition("=")
         model, _, muscle = model.partition("@")
+        if not model:
+            raise UsageError(f"'{spec}' names no model; give MODEL or NAME=MODEL.")
         if model.startswith("threshold:"):
             muscle = muscle or "expert"
         name = name or _short(model) + (f" on {muscle}" if muscle else "")

@@ -66,7 +66,19 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path} is not a readable model card ({error}).") from error
     if card.schema != SCHEMA or card.kind not in KINDS:
         raise ModelError(f"{path} is of schema '{card.schema}', kind '{card.kind}'; this version reads {SCHEMA}.")
+    if not is_plain_name(card.name):
+        raise ModelError(f"{path} calls the model {card.name!r}, which is not a plain name.")
+    if not isinstance(card.files, dict) or not all(isinstance(value, str) for value in card.files.values()):
+        raise ModelError(f"{path} does not give a SHA-256 for each of its files.")
+    for name in card.files:
+        if not is_plain_name(name):
+            raise ModelError(f"{path} names '{name}', which is not a plain file name.")
     return card
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether it names a file or folder and nothing but that, on every system."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")
 
 
 def verify(folder: Path) -> ModelCard:
@@ -76,8 +88,6 @@ def verify(folder: Path) -> ModelCard:
         raise ModelError(f"The card of {folder} names no weight files.")
     for name, expected in card.files.items():
         path = Path(folder) / name
-        if Path(name).name != name:
-            raise ModelError(f"The card of {folder} names '{name}', which is not a plain file name.")
         if not path.is_file():
             raise ModelError(f"{path} is missing; add the model again.")
         if sha256_of(path) != expected:

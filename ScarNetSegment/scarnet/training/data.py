@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import io
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,8 +45,7 @@ def list_cases(folder: Path) -> list[CaseFile]:
         raise InputError(f"No data folder at {folder}; give a folder of NAME{IMAGE_SUFFIX} and NAME{LABEL_SUFFIX}.")
     table = folder / "cases.csv"
     if table.is_file():
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = _read_rows(table)
         if not rows or not {"case", "fold"} <= set(rows[0]):
             raise InputError(f"{table} needs the columns case and fold and at least one row.")
     else:
@@ -53,19 +54,45 @@ def list_cases(folder: Path) -> list[CaseFile]:
             {"case": n, "fold": int(hashlib.sha256(n.encode()).hexdigest(), 16) % DEFAULT_FOLD_COUNT} for n in names
         ]
     cases = []
-    for row in rows:
+    for number, row in enumerate(rows, 2):  # the first line holds the columns
         image, labels = folder / f"{row['case']}{IMAGE_SUFFIX}", folder / f"{row['case']}{LABEL_SUFFIX}"
         for path in (image, labels):
             if not path.is_file():
                 raise InputError(f"{path.name} is missing in {folder}; every patient needs an image and a label map.")
-        spacing = None
-        if row.get("dx_mm") and row.get("dz_mm"):
-            dx, dz = float(row["dx_mm"]), float(row["dz_mm"])
-            spacing = (dx, dx, dz)
-        cases.append(CaseFile(row["case"], int(row["fold"]), row.get("group", ""), image, labels, spacing))
+        try:
+            fold, spacing = int(row["fold"]), None
+            if row.get("dx_mm") and row.get("dz_mm"):
+                dx, dz = _millimetres(row["dx_mm"]), _millimetres(row["dz_mm"])
+                spacing = (dx, dx, dz)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{table}, row {number}: fold must be a whole number, dx_mm and dz_mm numbers such as 1.4; got "
+                + ", ".join(f"{name} '{row[name]}'" for name in ("fold", "dx_mm", "dz_mm") if row.get(name))
+                + "."
+            ) from None
+        cases.append(CaseFile(row["case"], fold, row.get("group", ""), image, labels, spacing))
     if not cases:
         raise InputError(f"No patients in {folder}: expected files named NAME{IMAGE_SUFFIX} and NAME{LABEL_SUFFIX}.")
     return cases
+
+
+def _read_rows(table: Path) -> list[dict[str, str]]:
+    """Of a CSV file in UTF-8, with Excel's mark at its start or without."""
+    content = table.read_bytes()
+    try:
+        return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except UnicodeDecodeError as error:
+        number = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{table}, row {number} is not UTF-8; save the table as 'CSV UTF-8'.") from None
+    except csv.Error as error:
+        raise InputError(f"{table} is no CSV table ({error}).") from None
+
+
+def _millimetres(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError
+    return value
 
 
 def read_case(case: CaseFile) -> tuple[LgeSeries, np.ndarray]:

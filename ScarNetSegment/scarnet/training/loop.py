@@ -12,7 +12,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Ric
 from lightning.pytorch.trainer.states import RunningStage
 from torch.utils.data import DataLoader, Dataset
 
+from scarnet.errors import UsageError
 from scarnet.training.samples import NumberedSampler
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class RunParameters:
     With `minutes` training takes that long by the `clock`, whatever `epochs` says: rate and running mean then follow the time that is
     spent, so that a fast network gets more steps than a slow one. Such a run is not the same run on another machine. `clock`: "wall",
     or "processor" for the time that this process was at work, which on a busy machine is what rivals can be given equally.
+    Raises UsageError for a precision or processor that is not known, or not here.
     """
 
     epochs: int
@@ -36,6 +41,15 @@ class RunParameters:
     clock: str = "wall"
     optimizer: str = "adamw"  # or "muon", whose learning rates are ten times as large
     precision: str = "32-true"  # Lightning's; "bf16-mixed" is a third faster on processors that know bfloat16
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"No precision is called '{self.precision}'; known are {', '.join(PRECISIONS)}.")
+        if self.accelerator not in ACCELERATORS:
+            raise UsageError(f"No accelerator is called '{self.accelerator}'; known are {', '.join(ACCELERATORS)}.")
+        mps = torch.backends.mps.is_available()
+        if not {"gpu": mps or torch.cuda.is_available(), "mps": mps}.get(self.accelerator, True):
+            raise UsageError(f"This computer has no '{self.accelerator}' that PyTorch can use; give --accelerator cpu.")
 
     @property
     def averaging_decay(self) -> float:
