@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import scarnet
 from scarnet import cli
 from scarnet.cohort.processes import Failure
+from scarnet.evaluation.page import ENDING
 from scarnet.export import read_segmentation, write_label_map
 from scarnet.export.segmentation_file import write_volume
 from scarnet.segmentation import ScarSegmentation
@@ -286,6 +287,19 @@ def test_commands_that_go_on_say_so_when_they_are_stopped(run, patient, tmp_path
     refused(
         run("compare", patient.parent, "-o", tmp_path / "out"), 1, "stopped; what is done is kept: the same command"
     )
+
+
+def test_somebodys_readme_is_not_replaced(run, patient, tmp_path, monkeypatch):
+    monkeypatch.setattr("scarnet.evaluation.comparison.complete_study", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("mine")
+    for options in (("-o", "."), ("-o", "out", "--publish", tmp_path)):
+        refused(run("compare", patient.parent, *options), 2, "README.md is not a page of ours")
+    refused(run("compare", patient.parent, "-o", "out", "--publish", "README.md"), 2, "choose another output folder")
+    assert (tmp_path / "README.md").read_text() == "mine"
+    (tmp_path / "README.md").write_text(f"# Models compared\n\n{ENDING}\n")
+    monkeypatch.setattr("scarnet.evaluation.comparison.complete_study", lambda *_, **__: ([], {}))
+    assert run("compare", patient.parent, "-o", "out", "--publish", tmp_path)[0] == 0
 
 
 def _stopped_by_lightning():

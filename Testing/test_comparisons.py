@@ -16,6 +16,7 @@ from scarnet.errors import InputError, UsageError
 from scarnet.evaluation.comparison import complete_study
 from scarnet.evaluation.curves import points
 from scarnet.evaluation.noise import RANGE_PERCENTILES, generator_of, with_noise
+from scarnet.evaluation.page import is_page
 from scarnet.evaluation.results import provenance
 from scarnet.evaluation.study import conditions_of, drawn, run_study, splits_of, trainings_of
 from scarnet.evaluation.study_config import comparison_of, read_study, study_from
@@ -416,7 +417,7 @@ def test_compare_runs_on_a_folder_of_pairs_that_is_not_emidec(hearts, tmp_path):
         "--publish",
         tmp_path / "shown",
     )
-    assert not list((tmp_path / "shown").rglob("*.nii.gz")) and (tmp_path / "shown" / "README.md").is_file()
+    assert not list((tmp_path / "shown").rglob("*.nii.gz")) and is_page(tmp_path / "shown" / "README.md")
     assert done.returncode == 0, done.stderr
     assert "Scar, in the layout of the paper" in done.stdout and "ewa on default" in done.stdout
     written = {path.name for path in (tmp_path / "out").iterdir()}

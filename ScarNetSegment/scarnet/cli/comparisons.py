@@ -39,9 +39,7 @@ def compare(
 ) -> None:
     """Compare models on labelled patients of your own. The same command goes on where it ended."""
     from scarnet.evaluation.study_config import comparison_of
-    from scarnet.export.outputs import check_writable
 
-    check_writable(output)
     specs = [spec.strip() for spec in models.split(",") if spec.strip()]
     planned = comparison_of(
         data, specs, folds=fold_numbers(folds), threads=threads, device=device, reference=reference or ""
@@ -76,7 +74,6 @@ def study(
     """
     from scarnet.evaluation.study import trainings_of
     from scarnet.evaluation.study_config import read_study
-    from scarnet.export.outputs import check_writable
 
     changes = {
         "data": data and str(data.resolve()),
@@ -92,13 +89,13 @@ def study(
             time = f"{training.plan.minutes:g} min" if training.plan.minutes is not None else "own epochs"
             typer.echo(f"{'done' if training.done else 'to do':6s} {training.name}, {time}")
         return
-    check_writable(output)
     _complete(planned, output, None if only is None else [name.strip() for name in only.split(",")], publish)
 
 
 def _complete(planned, output: Path, only: list[str] | None, to: Path | None) -> None:
-    from scarnet.evaluation.comparison import complete_study, publish
+    from scarnet.evaluation.comparison import check_places, complete_study, publish
 
+    check_places(output, *([] if to is None else [to]))
     tables, skipped = complete_study(
         planned, output, only=only, command=sys.argv[1:], on_step=lambda text: typer.echo(f"{text} …", err=True)
     )

@@ -4,13 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
-from scarnet.errors import InputError
+from scarnet.errors import InputError, UsageError
 from scarnet.evaluation.curves import write_curves
-from scarnet.evaluation.page import write_page
+from scarnet.evaluation.page import PAGE_NAME, is_page, write_page
 from scarnet.evaluation.results import provenance, write_json, write_results, write_text
 from scarnet.evaluation.study import OnStep, judge_models, run_study, splits_of
 from scarnet.evaluation.study_config import Study
 from scarnet.evaluation.tables import Table
+from scarnet.export.outputs import check_writable
 
 
 def complete_study(
@@ -50,6 +51,15 @@ def complete_study(
     return tables, skipped
 
 
+def check_places(*folders: Path) -> None:
+    """Raise UsageError, before any work is done, where a folder cannot be written or its README.md is somebody's own."""
+    for folder in folders:
+        check_writable(folder)
+        path = Path(folder) / PAGE_NAME
+        if path.is_file() and not is_page(path):
+            raise UsageError(f"{path} is not a page of ours and would be replaced; choose another folder.")
+
+
 def model_facts(study: Study, output: Path, skipped: dict[str, str]) -> dict[str, dict]:
     """Name of a model to what its predictions say of it."""
     facts = {}
@@ -61,7 +71,7 @@ def model_facts(study: Study, output: Path, skipped: dict[str, str]) -> dict[str
 
 
 #: What of a study's folder is shown to others: pages, tables and figures; no models, no patient's labels.
-PUBLISHED = ("README.md", "tables.md", "tables.tex", "*.csv", "summary.json", "figures/*.svg")
+PUBLISHED = (PAGE_NAME, "tables.md", "tables.tex", "*.csv", "summary.json", "figures/*.svg")
 
 
 def publish(output: Path, folder: Path) -> list[Path]:

@@ -8,6 +8,9 @@ from scarnet.evaluation.results import write_text
 from scarnet.evaluation.study_config import Study
 from scarnet.evaluation.tables import Table, number
 
+#: Ends every page, and tells it from a README.md of somebody's own.
+ENDING = "Research use only. No patient's image is kept here; names are those of the data's own files."
+PAGE_NAME = "README.md"
 TITLES = {"comparison": "Models compared", "learning-curve": "Learning curve", "noise": "Noise study"}
 
 
@@ -29,10 +32,15 @@ def write_page(
     lines += [f"![{path.stem}](figures/{path.name})\n" for path in figures]
     lines += ["## Beside the paper", "", REPORTED.markdown(), "Known reasons for differences:", ""]
     lines += [f"* {reason}" for reason in REASONS]
-    lines += ["", "Research use only. No patient's image is kept here; names are those of the data's own files."]
-    path = Path(output) / "README.md"
+    lines += ["", ENDING]
+    path = Path(output) / PAGE_NAME
     write_text(path, "\n".join(lines) + "\n")
     return path
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that `write_page` wrote."""
+    return ENDING in Path(path).read_text(encoding="utf-8", errors="replace")
 
 
 def _who(study: Study, patients: int) -> str:
