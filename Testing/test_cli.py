@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 
@@ -239,7 +240,16 @@ def test_wrong_usage_ends_with_2_and_one_line(run, sample_folder, tmp_path):
     refused(run("segment", sample_folder, *out, "--device", "abacus"), 2, "Unknown device")
     refused(run("train", sample_folder, *out, "--folds", "a"), 2, "--folds")
     assert run("phantom", *out, "--seed", "-1")[0] == 2
-    refused(run("compare", sample_folder, *out, "--models", ""), 2, "No model is named")
+    refused(run("compare", sample_folder, *out, "--models", ","), 2, "No model is named")
+    for density in ("nan", "-1", "inf"):
+        for command in ("segment", "cohort"):
+            refused(run(command, sample_folder, *out, "--density", density), 2, "density must lie between")
+    for option in ("--lv-center", "--remote", "--rv-insertion"):
+        refused(run("segment", sample_folder, *out, option, "1,nan,3"), 2, f"{option} takes finite numbers")
+    refused(run("segment", "", *out), 2, "What follows 'segment' is empty")
+    refused(run("segment", sample_folder, "-o", ""), 2, "What follows '-o' is empty")
+    refused(run("segment", sample_folder, "--output="), 2, "What follows '--output' is empty")
+    refused(run("train", sample_folder, *out, "--licence", "", "--devices", "two"), 2, "--devices takes")
     (tmp_path / "file").write_text("x")
     refused(run("segment", sample_folder, "-o", tmp_path / "file"), 2, "another output folder")
     refused(run("segment", sample_folder, "-o", tmp_path / "file" / "deep"), 2, "another output folder")
@@ -312,8 +322,14 @@ def _stopped_by_lightning():
 
 def test_a_model_that_is_not_there_is_named(run, sample_folder, tmp_path):
     status, _, error = run("segment", sample_folder, "-o", tmp_path / "out", "--model", "nonesuch")
-    assert status in (2, 3) and "nonesuch" in error and len(error.strip().splitlines()) == 1
+    assert status == 2 and "nonesuch" in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_help_says_what_to_install(run):
+    for arguments in (["--help"], ["app", "--help"]):
+        words = re.sub(r"[\s│]+", "", run(*arguments)[1])
+        assert 'pipinstall"slicer-scarnet[app]"' in words
 
 
 def test_models_are_listed_and_verified(run):

@@ -28,5 +28,11 @@ class ModelError(ScarNetError):
     exit_code = 3
 
 
+class UnknownModelError(ModelError):
+    """No model is called as the user called it."""
+
+    exit_code = 2
+
+
 class Cancelled(ScarNetError):
     """The user asked to stop; nothing was written."""

@@ -99,12 +99,25 @@ def _as_ours(error: Exception) -> ScarNetError | None:
     return None
 
 
+#: Options for which no text means something.
+_MAY_BE_EMPTY = ("--licence", "--citation", "--remarks")
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty path would be the current folder: it is what a script's unset variable leaves."""
+    for before, argument in zip(["scarnet", *arguments], arguments, strict=False):
+        name, equals, text = argument.partition("=") if argument.startswith("--") else (before, "", argument)
+        if not text and (equals or not argument) and name not in _MAY_BE_EMPTY:
+            raise UsageError(f"What follows '{name}' is empty; give a name, or . for the current folder.")
+
+
 def main() -> None:
     """Entry point: turns our errors into one line and an exit code."""
     remove_stale()  # what a run that was killed left of its images
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
+        _refuse_empty(arguments)
         sys.exit(app(arguments, standalone_mode=True))
     except Exception as error:
         if debug:

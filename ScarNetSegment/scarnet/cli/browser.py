@@ -29,7 +29,7 @@ def browser(
     upload_mb: Annotated[int, typer.Option(help="Of one upload.", min=1)] = 2000,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
-    """Segment, correct and report in a browser, on this computer or for a hospital (needs pip install "slicer-scarnet[app]")."""
+    r"""Segment, correct and report in a browser, on this computer or for a hospital (needs pip install "slicer-scarnet\[app]")."""
     from scarnet.app.serve import serve
 
     serve(

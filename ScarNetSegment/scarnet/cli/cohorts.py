@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 import scarnet
-from scarnet.cli.options import Density, Device, Flips, Model, NoReport, Output, Paper, PaperSize
+from scarnet.cli.options import Density, Device, Flips, Model, NoReport, Output, Paper, PaperSize, measuring
 from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML
 from scarnet.errors import InputError, ScarNetError
 
@@ -47,9 +47,8 @@ def cohort(
 
     from scarnet.cohort.run import run_cohort
     from scarnet.cohort.settings import resolve
-    from scarnet.quantification import QuantificationParameters
 
-    QuantificationParameters(density)  # refused now, not once per patient
+    measuring(density)  # refused now, not once per patient
     settings = resolve(
         model=str(Path(model).absolute()) if Path(model).is_dir() else model,
         device=device,

@@ -1,12 +1,13 @@
 """Options that several commands share, and how their texts are read."""
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from scarnet.errors import UsageError
+from scarnet.errors import InputError, UsageError
 
 
 class PaperSize(str, Enum):
@@ -78,6 +79,25 @@ Precision = Annotated[
     Optional[str],
     typer.Option(help="As Lightning names it: 32-true, or bf16-mixed, faster where the processor has it."),
 ]
+
+
+def point(text: str | None, what: str, count: int = 3) -> tuple[float, ...] | None:
+    """`numbers` that say where something lies. Raises UsageError for what lies nowhere."""
+    values = numbers(text, what, count)
+    if values is not None and not all(map(math.isfinite, values)):
+        raise UsageError(f"{what} takes finite numbers in mm; got '{text}'.")
+    return values
+
+
+def measuring(density: float, rv_insertion: str | None = None, remote: str | None = None):
+    """The parameters of `scarnet.quantification`, refused as wrong usage where they are impossible."""
+    from scarnet.quantification import QuantificationParameters
+
+    points = point(rv_insertion, "--rv-insertion"), point(remote, "--remote")
+    try:
+        return QuantificationParameters(density, *points)
+    except InputError as error:
+        raise UsageError(str(error)) from None
 
 
 def numbers(text: str | None, what: str, count: int) -> tuple[float, ...] | None:

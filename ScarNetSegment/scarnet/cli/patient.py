@@ -24,7 +24,9 @@ from scarnet.cli.options import (
     Said,
     Spacing,
     Stack,
+    measuring,
     numbers,
+    point,
     reconstruction_said,
 )
 from scarnet.conventions import MYOCARDIAL_DENSITY_G_PER_ML
@@ -69,8 +71,8 @@ def segment(
     from scarnet.peers import back_end
     from scarnet.quantification import quantify
 
-    parameters = _parameters(density, rv_insertion, remote)
-    center, corners = numbers(lv_center, "--lv-center", 3), numbers(box, "--box", 6)
+    parameters = measuring(density, rv_insertion, remote)
+    center, corners = point(lv_center, "--lv-center"), point(box, "--box", 6)
     found, patient = _stack_and_patient(input, output, spacing, series, reconstruction, dicom, identified)
     chosen = back_end(model, device=device, runtime=runtime, test_time_flips=flips)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), transient=True) as progress:
@@ -147,7 +149,7 @@ def measure(
         raise UsageError(
             f"{segmentation} lies where the report is written, and would be removed; choose another --output."
         )
-    parameters = _parameters(density, rv_insertion, remote)
+    parameters = measuring(density, rv_insertion, remote)
     series, patient = _stack_and_patient(volume, output, spacing, series_number, reconstruction, dicom, identified)
     read = read_segmentation_file(segmentation, series, scar=scar, myocardium=myocardium, resample=resample)
     provenance: dict = {"segmentation": {"read_from_file_sha256": sha256_of(segmentation)}}
@@ -176,12 +178,6 @@ def measure(
         with_dicom=dicom,
     )
     _print_report(report, written)
-
-
-def _parameters(density: float, rv_insertion: str | None, remote: str | None):
-    from scarnet.quantification import QuantificationParameters
-
-    return QuantificationParameters(density, numbers(rv_insertion, "--rv-insertion", 3), numbers(remote, "--remote", 3))
 
 
 def _stack_and_patient(path: Path, output: Path, spacing, stack, reconstruction, dicom: bool, identified: bool):

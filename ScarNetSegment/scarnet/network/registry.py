@@ -10,7 +10,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from scarnet.errors import ModelError
+from scarnet.errors import ModelError, UnknownModelError
 from scarnet.files import sha256_of
 from scarnet.resources import shipped, user_models_folder
 
@@ -114,7 +114,7 @@ def find_model(name: str | Path = "default", *, kind: str = "scarnet") -> Path:
         if card.name == wanted:
             return folder
     names = ", ".join(sorted({card.name for card, _ in known})) or "none"
-    raise ModelError(f"No model '{name}' of kind {kind}: give a model folder or one of: {names}.")
+    raise UnknownModelError(f"No model '{name}' of kind {kind}: give a model folder or one of: {names}.")
 
 
 def add_folder(folder: Path) -> Path:
