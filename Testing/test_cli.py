@@ -257,10 +257,18 @@ def test_wrong_usage_ends_with_2_and_one_line(run, sample_folder, tmp_path):
     assert run("segment")[0] == 2 and run("fly")[0] == 2
 
 
+def _wrapped(error):
+    """As pydicom does: without the number."""
+    wrapped = OSError(f"With tag (7FE0,0010) got exception: {error}\nTraceback")
+    wrapped.__cause__ = error
+    return wrapped
+
+
 @pytest.mark.parametrize(
     ("problem", "code", "words"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device); free space or choose another"),
+        (_wrapped(OSError(errno.ENOSPC, "No space left on device")), 2, "Nothing more can be written (No space left"),
         (OSError(errno.EROFS, "Read-only file system"), 2, "Nothing more can be written (Read-only"),
         (PermissionError(errno.EACCES, "Permission denied", "x/cases.csv"), 2, "x/cases.csv cannot be opened"),
         (OSError(errno.EIO, "Input/output error"), 1, "internal failure (OSError"),

@@ -35,4 +35,4 @@ class UnknownModelError(ModelError):
 
 
 class Cancelled(ScarNetError):
-    """The user asked to stop; nothing was written."""
+    """The user asked to stop; the text says what is kept, if anything."""

@@ -88,11 +88,12 @@ _NOTHING_FITS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSP
 
 def _as_ours(error: Exception) -> ScarNetError | None:
     """What the system refuses, in words that say what to do; None for what is a failure of ours."""
-    if not isinstance(error, OSError):
-        return None
-    if error.errno in _NOTHING_FITS:
-        return UsageError(f"Nothing more can be written ({error.strerror}); free space or choose another --output.")
-    if error.errno == errno.EACCES:
+    cause: BaseException | None = error
+    while cause is not None:  # libraries wrap it: pydicom in an OSError without a number
+        if isinstance(cause, OSError) and cause.errno in _NOTHING_FITS:
+            return UsageError(f"Nothing more can be written ({cause.strerror}); free space or choose another --output.")
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
         return UsageError(
             f"{error.filename or 'A file'} cannot be opened ({error.strerror}); change its permissions, or choose another --output."
         )

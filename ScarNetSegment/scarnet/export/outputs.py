@@ -109,9 +109,8 @@ def write_outputs(
                 (folder / name).unlink(missing_ok=True)
         return written
     except OSError as error:
-        raise UsageError(
-            f"Nothing was written to {folder} ({error.strerror}); free space or choose another folder."
-        ) from error
+        reason = error.strerror or " ".join(str(error).split())[:120]
+        raise UsageError(f"Nothing was written to {folder} ({reason}); free space or choose another folder.") from error
     finally:
         private.cleanup()
         if made and not any(folder.iterdir()):
