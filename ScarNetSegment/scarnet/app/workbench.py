@@ -131,8 +131,9 @@ class Workbench:
         """Call before the editor takes another segmentation, or none: trame-slicer's wrapper of the one it had observes the
         node until its own end, and after that the node's next event would call what is no longer there."""
         held = self.app.segmentation_editor.active_segmentation
-        if held is not None and held.segmentation_node is not None:
-            held.segmentation_node.RemoveObserver(held._node_obs)
+        tag = getattr(held, "_node_obs", None)  # trame-slicer's own affair, and the only handle on it
+        if tag is not None and held.segmentation_node is not None:
+            held.segmentation_node.RemoveObserver(tag)
 
     def hang(self) -> None:
         """The stack in its own plane, its middle slice, as large as the view."""
