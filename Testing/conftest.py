@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 
 from scarnet.phantom import HeartParameters, PhantomParameters, simulate, write_dicom
+from scarnet.phantom.study import small_hearts, write_study
+from scarnet.phantom.zoo import Variant
 from scarnet.resources import shipped
 
 # What is landed is tried on the same examples every time; at a desk hypothesis looks further.
@@ -54,3 +56,14 @@ def emidec():
     if not folder.is_dir():
         pytest.skip("REAL PATIENTS ARE NOT HERE (../shared/data/emidec): nothing was tested on real images")
     return folder
+
+
+@pytest.fixture(scope="session")
+def hearts():
+    return small_hearts()
+
+
+@pytest.fixture(scope="session")
+def plain(hearts, tmp_path_factory):
+    """The plain study of the zoo: eight files of one series, 10 mm apart."""
+    return write_study(Variant("plain", others=()), tmp_path_factory.mktemp("plain") / "s", hearts)

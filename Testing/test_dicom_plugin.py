@@ -13,7 +13,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: the DICOM plugin was not tested")
 
-from scarnet.phantom.study import IDENTITY, small_hearts, write_study  # noqa: E402
+from scarnet.phantom.study import IDENTITY, write_study  # noqa: E402
 from scarnet.phantom.zoo import named  # noqa: E402
 from scarnet.scene import nodes  # noqa: E402
 from scarnet.scene.host import start_scene  # noqa: E402
@@ -65,11 +65,6 @@ class Database:
             return str(pydicom.dcmread(file, stop_before_pixels=True)[int(group, 16), int(element, 16)].value)
         except (KeyError, pydicom.errors.InvalidDicomError):
             return ""
-
-
-@pytest.fixture(scope="module")
-def hearts():
-    return small_hearts()
 
 
 @pytest.fixture

@@ -10,24 +10,13 @@ import pytest
 from pydicom.uid import generate_uid
 
 from scarnet.errors import InputError
-from scarnet.phantom.study import small_hearts, write_study
+from scarnet.phantom.study import write_study
 from scarnet.phantom.zoo import Variant, named
 from scarnet.series import read_lge
 from scarnet.series.members import members
 from scarnet.series.names import Kind, kind_by_name
 from scarnet.series.quiet import quiet
 from scarnet.series.study import read_study
-
-
-@pytest.fixture(scope="session")
-def hearts():
-    return small_hearts()
-
-
-@pytest.fixture(scope="session")
-def plain(hearts, tmp_path_factory):
-    """Eight files of one series, 10 mm apart."""
-    return write_study(Variant("plain", others=()), tmp_path_factory.mktemp("plain") / "s", hearts)
 
 
 def copied(plain, folder, change=lambda ds, k: None):

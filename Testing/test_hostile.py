@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from scarnet.cli import app
 from scarnet.errors import InputError
 from scarnet.export import write_outputs
-from scarnet.phantom.study import IDENTITY, small_hearts, write_study
+from scarnet.phantom.study import IDENTITY, write_study
 from scarnet.phantom.zoo import JPEG_2000, JPEG_LOSSLESS, RLE, Variant, named
 from scarnet.quantification import quantify
 from scarnet.series import read_lge
@@ -35,17 +35,6 @@ from scarnet.series.study import read_study
 MAXIMUM_SECONDS = 10.0
 #: Above what the program takes for itself.
 MAXIMUM_MEMORY_MB = 1500
-
-
-@pytest.fixture(scope="session")
-def hearts():
-    return small_hearts()
-
-
-@pytest.fixture(scope="session")
-def plain(hearts, tmp_path_factory):
-    """The plain study: eight files of one series."""
-    return write_study(Variant("plain", others=()), tmp_path_factory.mktemp("plain") / "s", hearts)
 
 
 def refused_or_warned(path, truth=None):

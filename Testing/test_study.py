@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from scarnet.cli import app
 from scarnet.errors import InputError, UsageError
-from scarnet.phantom.study import small_hearts, write_study
+from scarnet.phantom.study import write_study
 from scarnet.phantom.vendors import GE, SIEMENS, VENDORS
 from scarnet.phantom.zoo import ALL, Variant, named
 from scarnet.series import Reconstruction, read_lge
@@ -20,11 +20,6 @@ from scarnet.series.members import members
 from scarnet.series.names import Kind, View, kind_by_name, view_by_name
 from scarnet.series.reconstruction import from_image
 from scarnet.series.study import choose, load, read_study, study_of
-
-
-@pytest.fixture(scope="session")
-def hearts():
-    return small_hearts()
 
 
 @pytest.fixture(scope="session")

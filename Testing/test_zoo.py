@@ -5,7 +5,7 @@ import pytest
 
 from scarnet.conventions import scar_mask
 from scarnet.errors import InputError
-from scarnet.phantom.study import small_hearts, write_study
+from scarnet.phantom.study import write_study
 from scarnet.phantom.zoo import ZOO
 from scarnet.series import read_lge
 
@@ -13,11 +13,6 @@ from scarnet.series import read_lge
 SCAR_RTOL = 1e-5
 #: Where slices are missing or gaps unequal, against the whole heart: what half a slice's neighbours can be wrong by.
 SCAR_RTOL_WITH_GAPS = 0.20
-
-
-@pytest.fixture(scope="session")
-def hearts():
-    return small_hearts()
 
 
 @pytest.mark.parametrize("variant", ZOO, ids=lambda v: v.name)
