@@ -281,11 +281,12 @@ def test_a_patient_that_kills_its_workers_is_marked_and_tried_again_next_time(co
 SCRIPT = """
 import sys, test_cohort
 from pathlib import Path
-from scarnet.cohort.run import run_cohort
+from scarnet.cohort import run
 from scarnet.cohort.settings import resolve
 if __name__ == "__main__":
     root, out = map(Path, sys.argv[1:3])
-    run_cohort(root, out, resolve(with_report=False), jobs=int(sys.argv[3]), work=getattr(test_cohort, sys.argv[4]))
+    run.TABLE_SECONDS = 600  # no table before the end, however slow the machine is
+    run.run_cohort(root, out, resolve(with_report=False), jobs=int(sys.argv[3]), work=getattr(test_cohort, sys.argv[4]))
 """
 
 
