@@ -530,13 +530,15 @@ def point(presenter, which, lps):
     presenter.refresh()
 
 
-def test_points_of_one_patient_are_not_the_nexts(done, phantom, known):
+@pytest.mark.parametrize("deleted", [False, True])
+def test_points_of_one_patient_are_not_the_nexts(done, phantom, deleted):
     inside = phantom.series.geometry.index_to_lps(np.array([5, 60, 60]))
     for which in ("lv_center", "rv_insertion", "remote"):
         point(done, which, inside)
     assert done.report is not None
-    other = nodes.volume_from_series(phantom.series, "the next")
-    done.choose_volume(other)
+    if deleted:
+        slicer.mrmlScene.RemoveNode(done.parameters.volume)
+    done.choose_volume(nodes.volume_from_series(phantom.series, "the next"))
     p = done.parameters
     assert (p.lv_center, p.rv_insertion, p.remote) == (None, None, None)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 3

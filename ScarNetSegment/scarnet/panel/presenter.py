@@ -327,9 +327,8 @@ class Presenter:
         self.refresh()
 
     def _set_volume(self, volume) -> None:
-        if self.parameters.volume is not None:
-            for which in POINTS:  # of another patient, perhaps
-                setattr(self.parameters, which, None)
+        for which in POINTS:  # of another patient, perhaps of one whose volume was deleted
+            setattr(self.parameters, which, None)
         self.parameters.volume = volume
 
     def segment_or_cancel(self) -> None:
