@@ -1,8 +1,6 @@
 """Which pictures make a stack: none is lost without a word, repeats and patients are kept apart, careless copies are read."""
 
-import io
 import os
-import zipfile
 
 import numpy as np
 import pydicom
@@ -257,21 +255,6 @@ def test_a_file_without_preamble_alone_opens_its_stack(hearts, tmp_path):
     truth = write_study(named("no-preamble"), tmp_path / "s", hearts)
     one = next(path for path in sorted(truth.path.iterdir()) if "lge" in path.name)
     assert np.array_equal(read_lge(one).image, truth.series.image)
-
-
-def test_an_encrypted_archive_is_called_so(plain, tmp_path):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for file in sorted(plain.path.iterdir()):
-            archive.writestr(file.name, file.read_bytes())
-    content = bytearray(buffer.getvalue())
-    at = 0
-    while (at := content.find(b"PK\x01\x02", at)) >= 0:  # the flag of encryption, in the directory
-        content[at + 8] |= 1
-        at += 4
-    (tmp_path / "locked.zip").write_bytes(content)
-    with pytest.raises(InputError, match="encrypted; unpack it first"):
-        read_lge(tmp_path / "locked.zip")
 
 
 def test_a_folder_is_one_whatever_its_name_ends_in(plain, tmp_path):

@@ -402,6 +402,8 @@ def test_encrypted_and_damaged_archives(plain, tmp_path):
     (tmp_path / "nothing.zip").write_bytes(b"PK\x05\x06" + bytes(18))
     for name in ("locked", "cut", "nothing"):
         assert refused_or_warned(tmp_path / f"{name}.zip") is None
+    with pytest.raises(InputError, match="encrypted; unpack it first"):
+        read_lge(tmp_path / "locked.zip")
 
 
 def test_links_that_form_a_circle_and_pipes(plain, tmp_path):

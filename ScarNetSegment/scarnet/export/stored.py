@@ -29,7 +29,8 @@ def choose_segments(
     """Masks by segment id, who drew them by segment name, and notes for the report.
 
     `scar` and `myocardium` name the segments to take for these, in place of what their codes and names say. Segments that
-    are the same to us are joined. `overlapping`: False for the values of a label map, where scar is never muscle too. Raises InputError when a name asked for is not there or none is myocardium.
+    are the same to us are joined. `overlapping`: False for the values of a label map, where scar is never muscle too.
+    Raises InputError when a name asked for is not there or none is myocardium.
     """
     names = [segment.name for segment in stored]
     asked = {segment_id: name for segment_id, name in (("Scar", scar), ("LVMyocardium", myocardium)) if name}
