@@ -437,25 +437,49 @@ def test_a_zip_with_two_stacks_is_opened_and_either_is_shown(second, small_phant
     assert counts == {str(phantom.labels.shape[0]), "5"}
 
 
+#: Files that are dropped on the window: a list of [name, content in base64].
+DROP = """files => {
+  const transfer = new DataTransfer();
+  for (const [name, content] of files)
+    transfer.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], name));
+  window.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+}"""
+
+
+def as_dropped(*paths) -> list[list[str]]:
+    return [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths]
+
+
 def test_a_folder_is_chosen_and_a_file_dropped(second, small_phantom, phantom, tmp_path):
+    second.page.evaluate("window.trame.trigger('open_sample')")
+    second.until(lambda: second.slice_label().endswith("of 10"), "The sample")  # not five, as what is chosen next
     write_dicom(small_phantom, tmp_path / "LGE")
     with second.page.expect_file_chooser() as chooser:
         second.page.evaluate("scarnet.pick(true)")
     chooser.value.set_files(str(tmp_path / "LGE"))
     second.until(lambda: second.slice_label().endswith("of 5"), "The folder")
     write_label_map(tmp_path / "image.nii.gz", phantom.labels, phantom.series.geometry)
-    content = base64.b64encode((tmp_path / "image.nii.gz").read_bytes()).decode()
-    second.page.evaluate(
-        """content => {
-          const bytes = Uint8Array.from(atob(content), c => c.charCodeAt(0));
-          const transfer = new DataTransfer();
-          transfer.items.add(new File([bytes], "image.nii.gz"));
-          window.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
-        }""",
-        content,
-    )
+    second.page.evaluate(DROP, as_dropped(tmp_path / "image.nii.gz"))
     slices = phantom.labels.shape[0]
     second.until(lambda: second.slice_label().endswith(f"of {slices}"), "The file")
+
+
+@pytest.mark.parametrize("received", (False, True), ids=("on its way", "received"))
+def test_what_is_dropped_last_is_shown_though_it_is_read_sooner(second, small_phantom, phantom, tmp_path, received):
+    second.page.evaluate("window.trame.trigger('open_sample')")
+    second.until(lambda: second.slice_label().endswith("of 10") and not second.report(), "The sample")
+    write_dicom(phantom, tmp_path / "LGE")
+    write_label_map(tmp_path / "image.nii.gz", small_phantom.labels, small_phantom.series.geometry)
+    first, last = as_dropped(*sorted((tmp_path / "LGE").iterdir())), as_dropped(tmp_path / "image.nii.gz")
+    if received:
+        with second.page.expect_response("**/files"):
+            second.page.evaluate(DROP, first)
+        second.page.evaluate(DROP, last)
+    else:
+        second.page.evaluate(f"([first, last]) => {{ const drop = {DROP}; drop(first); drop(last); }}", [first, last])
+    second.until(lambda: second.slice_label().endswith("of 5"), "What was dropped last")
+    time.sleep(2)
+    assert second.slice_label().endswith("of 5")
 
 
 def test_an_export_is_gone_once_another_patient_is_open(second):

@@ -77,6 +77,7 @@ class Page:
         self.server, self.state, self.workbench = server, server.state, workbench
         self._export, self._forget, self._archive, self._folder = export, forget, archive, folder
         self._opened: Opened | None = None
+        self._reading = asyncio.Lock()
         self._name = ""
         self._study_folder: Path | None = None  # of the study that was fetched last
         self._quiet = False  # while the state is brought up to date from the workbench: no change of the visitor's
@@ -226,19 +227,25 @@ class Page:
         await self.open([path for path in folder.rglob("*") if path.is_file()], "LGE phantom")
 
     async def open(self, files: list[Path], name: str) -> None:
-        """Read `files` and show the best stack in them. Raises ScarNetError; what was open then stays."""
-        with self._busy("Reading images"):
-            opened = await asyncio.to_thread(Opened, files)
-            series = await asyncio.to_thread(opened.read, opened.best)
-        self._opened, self._name = opened, name
-        self._show_stack(series, opened.best)
+        """Read `files` and show the best stack in them. Raises ScarNetError; what was open then stays.
+
+        One after the other, in the order in which it was asked: what takes longer to read must not take the place of what came later.
+        """
+        async with self._reading:
+            with self._busy("Reading images"):
+                opened = await asyncio.to_thread(Opened, files)
+                series = await asyncio.to_thread(opened.read, opened.best)
+            self._opened, self._name = opened, name
+            self._show_stack(series, opened.best)
 
     async def choose_stack(self, number: int) -> None:
-        if self._opened is None or number == self.state.stack:
-            return
-        with self._busy("Reading images"):
-            series = await asyncio.to_thread(self._opened.read, int(number))
-        self._show_stack(series, int(number))
+        opened = self._opened
+        async with self._reading:
+            if opened is None or opened is not self._opened or number == self.state.stack:
+                return
+            with self._busy("Reading images"):
+                series = await asyncio.to_thread(opened.read, int(number))
+            self._show_stack(series, int(number))
 
     def _show_stack(self, series, number: int) -> None:
         self._forget()

@@ -35,13 +35,21 @@
   // this page's state: a stroke may be on its way.
   const agreed = async () => !(await window.trame.trigger("unsaved")) ||
     window.confirm("Your corrections were not exported and will be lost. Go on?");
-  const replace = async (name, values = []) => (await agreed()) && window.trame.trigger(name, values);
+  // Of all that a reader asks to open, the last is opened: an earlier wish that is not sent yet, or on its way, is given up.
+  let wishes = 0;
+  let sending = null;
+  const granted = async (wish) => {
+    if (!(await agreed()) || wish !== wishes) return false;
+    sending?.abort();
+    return true;
+  };
+  const replace = async (name, values = []) => (await granted(++wishes)) && window.trame.trigger(name, values);
 
   // What the button said when it was clicked; the second of a double click is no second wish.
   function segment(event, running) {
     if (event.detail > 1) return;
     if (running) window.trame.trigger("cancel");
-    else replace("segment");
+    else agreed().then((yes) => yes && window.trame.trigger("segment"));
   }
 
   async function chooseStack(select) {
@@ -49,11 +57,11 @@
     else select.value = String(window.trame.state.get("stack"));
   }
 
-  async function send(files) {
-    if (!files.length || !window.trame || !(await agreed())) return;
+  async function send(files, wish) {
+    if (!files.length || !window.trame || !(await granted(wish))) return;
     const form = new FormData();
     for (const [name, file] of files) form.append("files", file, name);
-    const request = new XMLHttpRequest();
+    const request = (sending = new XMLHttpRequest());
     request.open("POST", "files");
     request.upload.onprogress = (event) =>
       event.lengthComputable && window.trame.state.update({ uploading: Math.round((100 * event.loaded) / event.total) });
@@ -61,6 +69,7 @@
       window.trame.state.update({ uploading: -1 });
       if (request.status !== 200) say("error", request.responseText || "The files could not be sent.");
     };
+    request.onabort = () => window.trame.state.update({ uploading: -1 });
     request.onerror = () => {
       window.trame.state.update({ uploading: -1 });
       say("error", "The files could not be sent: the connection was closed. They may be larger than is allowed.");
@@ -74,7 +83,7 @@
     input.type = "file";
     input.multiple = true;
     input.webkitdirectory = folder;
-    input.onchange = () => send([...input.files].map((file) => [file.webkitRelativePath || file.name, file]));
+    input.onchange = () => send([...input.files].map((file) => [file.webkitRelativePath || file.name, file]), ++wishes);
     input.click();
   }
 
@@ -104,11 +113,12 @@
   window.addEventListener("dragover", (event) => event.preventDefault());
   window.addEventListener("drop", async (event) => {
     event.preventDefault();
+    const wish = ++wishes;
     const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const found = [];
     const plain = [...(event.dataTransfer?.files ?? [])].map((file) => [file.name, file]);
     for (const entry of entries) await walk(entry, "", found);
-    send(entries.length ? found : plain);
+    send(entries.length ? found : plain, wish);
   });
 
   // The session ends when it was idle for long, used too much memory or failed: the page says so instead of standing still.
