@@ -147,7 +147,6 @@ def test_what_a_hand_saved_over_the_models_is_kept(run, patient, small_phantom, 
     assert (out / "corrected.nii.gz").read_bytes() == hands[1]
     assert read_label_map(out / "labels.nii.gz")[0].max() == 4 and drawn not in hands
     assert {p.name for p in out.iterdir()} == names | {"corrected.nii.gz", "earlier-1-corrected.nii.gz"}
-    assert run("measure", out / "labels.nii.gz", "--volume", patient, "-o", out)[0] == 0  # leaves the segmentation
     assert "Kept" not in run("segment", *options)[2]
 
 
@@ -159,7 +158,10 @@ def test_measure_does_not_take_what_it_needs_away(run, patient, tmp_path):
     (tmp_path / "x").mkdir()
     refused(run("measure", out / "labels.nii.gz", *options, "--ai", out), 2, "folder of --ai", "another --output")
     refused(run("measure", out / "segmentation.dcm", *options), 2, "another --output")
+    refused(run("measure", out / "labels.nii.gz", *options), 2, "what a model drew", "--ai", "another --output")
     assert (out / "report.json").read_bytes() == before
+    measured = (out / "labels.nii.gz", "--volume", patient, "-o", tmp_path / "measured", "--ai", out)
+    assert run("measure", *measured)[0] == run("measure", *measured)[0] == 0  # its own report it replaces
 
 
 def test_measure_takes_segments_by_any_name(run, phantom, tmp_path):

@@ -37,10 +37,7 @@ def _unpack(state: _State) -> Masks:
 
 
 class History:
-    """States of one segmentation, in the order in which they were seen. Masks are bool, all of one shape, by name.
-
-    `saved`: what `now` was when it was last kept elsewhere, for whoever keeps it to say; None until then.
-    """
+    """States of one segmentation, in the order in which they were seen. Masks are bool, all of one shape, by name."""
 
     def __init__(self):
         self.clear()
@@ -48,7 +45,6 @@ class History:
     def clear(self) -> None:
         self._states: list[_State] = []
         self._now = -1
-        self.saved: _State | None = None
 
     @property
     def now(self) -> _State | None:

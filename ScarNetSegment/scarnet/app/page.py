@@ -262,7 +262,7 @@ class Page:
         with self._busy("Writing the report"):
             await asyncio.sleep(0.05)  # the page says so first: writing needs the scene, which is this thread's
             name = self._export(bool(self.state.with_dicom), bool(self.state.with_scene))
-        self.workbench.history.saved = self.workbench.history.now
+        self.workbench.saved = self.workbench.work
         return name
 
     async def find_studies(self) -> None:
@@ -307,10 +307,10 @@ class Page:
             with self._busy("Sending to the archive"):
                 await asyncio.sleep(0.05)
                 written = self.workbench.export(folder, dicom=True, scene=False)
-                sent = self.workbench.history.now
+                sent = self.workbench.work
                 files = [written / name for name in ("segmentation.dcm", "report.dcm")]
                 count = await asyncio.to_thread(self._archive.store, files)
-            self.workbench.history.saved = sent
+            self.workbench.saved = sent
             self.say("info", f"The archive took {count} objects: DICOM SEG and SR.")
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from scarnet.app.uploads import CHUNK_BYTES, Upload, UploadLimits
+from scarnet.app.uploads import CHUNK_BYTES, NO_ROOM, Upload, UploadLimits, is_full
 from scarnet.errors import InputError, ScarNetError
 from scarnet.pacs import archive_at
 
@@ -97,8 +97,10 @@ class Session:
         except InputError as error:
             upload.remove()
             return web.Response(status=413, text=str(error))
-        except (OSError, ValueError, AssertionError):
+        except (OSError, ValueError, AssertionError) as error:
             upload.remove()
+            if is_full(error):
+                return web.Response(status=507, text=NO_ROOM)
             return web.Response(status=400, text="The files did not arrive whole; send them again.")
         asyncio.get_running_loop().create_task(self._open_upload(upload, files))
         return web.Response(text="received")

@@ -1,5 +1,6 @@
 """Files that a visitor sends: counted, kept in their private folder, never under a name that leads out of it."""
 
+import errno
 import re
 import shutil
 import tempfile
@@ -14,6 +15,9 @@ from scarnet.series.members import is_archive
 
 #: Written at once.
 CHUNK_BYTES = 1 << 20
+NO_ROOM = (
+    "There is no room for these files where the server keeps what it is sent; free space there and send them again."
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,15 @@ class Upload:
                         while chunk := packed.read(CHUNK_BYTES):
                             self.write(file, chunk)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+            if is_full(error):
+                raise InputError(NO_ROOM) from error
             raise InputError("The zip archive is damaged or encrypted; send its files unpacked.") from error
         path.unlink()
+
+
+def is_full(error: Exception) -> bool:
+    """Whether `error` says that the disk is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _begins_as_archive(path: Path) -> bool:

@@ -74,6 +74,7 @@ class Workbench:
         self._series: LgeSeries | None = None
         self._seen_report = None
         self.history = History()
+        self.saved = None  # what `work` was when it was last kept elsewhere, for whoever keeps it to say
         self.tool, self.segment, self.brush_mm = "view", "Scar", DEFAULT_BRUSH_MM
         self.overlay_visible, self.overlay_opacity = True, 1.0
         self.threshold: tuple[float, float] = (0.0, 1.0)
@@ -120,6 +121,7 @@ class Workbench:
         self.app.segmentation_editor.clear()
         self._edited_node, self._seen_report, self._series = None, None, None
         self.history.clear()
+        self.saved = None
         for node in old:
             self.app.scene.RemoveNode(node)
         self.forget_points()
@@ -264,15 +266,20 @@ class Workbench:
         return self.presenter.parameters.segmentation is not None
 
     @property
+    def work(self) -> tuple:
+        """How the segments are, and whether a reader has reviewed them: to be compared."""
+        return self.history.now, self.presenter.reviewed
+
+    @property
     def unsaved(self) -> bool:
-        """Whether there are corrections that were not exported as they are now."""
+        """Whether there are corrections, or a review, that were not exported as they are now."""
         self.settle()
-        now, report = self.history.now, self.presenter.report
+        (now, reviewed), report = self.work, self.presenter.report
         if now is None:
             return False
         if report is None:  # there was one: so much was erased that nothing can be measured
             return True
-        return bool(report.provenance.get("edits")) and now != self.history.saved
+        return bool(reviewed or report.provenance.get("edits")) and self.work != self.saved
 
     def segment_scar(self) -> None:
         """Asked for twice, it runs once. No tool corrects meanwhile: the result takes the place of what is drawn."""
@@ -398,6 +405,7 @@ class Workbench:
         if node is not None and volume is not None and node is not self._edited_node:
             self._edited_node = node
             self.history.clear()
+            self.saved = None
             self._let_go()
             self.app.segmentation_editor.set_active_segmentation(node, volume)
             self.set_tool("view")

@@ -138,7 +138,7 @@ def measure(
 ) -> None:
     """Report a segmentation that was corrected, or drawn, by hand. The segmentation itself is not touched."""
     from scarnet.export import read_segmentation_file, write_outputs
-    from scarnet.export.run_folder import read_run
+    from scarnet.export.run_folder import holds_run, read_run
     from scarnet.files import sha256_of
     from scarnet.quantification import quantify, summarise_edits
     from scarnet.segments import after_edits
@@ -148,6 +148,10 @@ def measure(
     if segmentation.resolve() == output.resolve() / "segmentation.dcm":
         raise UsageError(
             f"{segmentation} lies where the report is written, and would be removed; choose another --output."
+        )
+    if holds_run(output):
+        raise UsageError(
+            f"{output} holds the report of what a model drew, which would be replaced; choose another --output, and give this folder as --ai."
         )
     parameters = measuring(density, rv_insertion, remote)
     series, patient = _stack_and_patient(volume, output, spacing, series_number, reconstruction, dicom, identified)

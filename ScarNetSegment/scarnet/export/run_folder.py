@@ -11,6 +11,15 @@ from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether `folder` holds the report of what a model drew: not of what was measured afterwards, and not of an intensity method."""
+    try:
+        facts = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))["provenance"]
+        return bool(facts["model"]) and "read_from_file_sha256" not in (facts.get("segmentation") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def read_run(folder: Path, series: LgeSeries) -> ScarSegmentation:
     """The model's labels and what is known of the run, without probabilities.
 
