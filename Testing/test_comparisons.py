@@ -167,7 +167,8 @@ def test_nobody_is_trained_on_and_judged(hearts):
 
 def test_a_model_that_has_seen_a_judged_patient_is_left_out_and_named(hearts, tmp_path):
     parameters = RunParameters(epochs=1, samples_per_epoch=16, batch_size=4, accelerator="cpu")
-    train_scarnet(hearts, tmp_path / "m", name="m", preset_name="tiny", run_parameters=parameters, progress=False)
+    options = dict(name="m", preset_name="tiny", with_onnx=False, progress=False)
+    train_scarnet(hearts, tmp_path / "m", run_parameters=parameters, **options)
     study = comparison_of(hearts, [f"seen={tmp_path / 'm'}", "threshold:5sd"], folds=None, threads=1)
     skipped = run_study(study, tmp_path / "out")
     assert list(skipped) == ["seen"] and "was trained on Patient0" in skipped["seen"]
@@ -241,6 +242,7 @@ def test_a_timed_run_takes_its_time_and_counts_its_steps(hearts, tmp_path, clock
         patients=["Patient0", "Patient1"],
         changes={"use_unet_branch": False},
         run_parameters=parameters,
+        with_onnx=False,
         progress=False,
     )
     card = read_card(folder)
@@ -253,7 +255,7 @@ def test_a_timed_run_that_is_killed_goes_on_counting(hearts, tmp_path):
     from scarnet.training import loop
 
     parameters = RunParameters(epochs=1, samples_per_epoch=8, batch_size=4, minutes=0.2, accelerator="cpu")
-    train = dict(name="m", preset_name="tiny", run_parameters=parameters, progress=False)
+    train = dict(name="m", preset_name="tiny", run_parameters=parameters, with_onnx=False, progress=False)
 
     class Killed(Exception):
         pass
@@ -289,7 +291,7 @@ def test_a_run_that_is_killed_before_its_model_is_written_gives_the_same_weights
     from scarnet.training import train as training
 
     parameters = RunParameters(epochs=2, samples_per_epoch=16, batch_size=4, minutes=minutes, accelerator="cpu")
-    arguments = dict(name="m", preset_name="tiny", run_parameters=parameters, progress=False)
+    arguments = dict(name="m", preset_name="tiny", run_parameters=parameters, with_onnx=False, progress=False)
     kept = []
 
     def killed(module, samples, folder, parameters, **options):

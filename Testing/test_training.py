@@ -435,6 +435,7 @@ def test_a_finer_pixel_shows_the_same_heart_larger_and_the_card_says_so(data, tm
             preset_name="tiny",
             changes={"pixel_mm": pixel_mm, "input_size": 96},
             run_parameters=parameters(epochs=1),
+            with_onnx=False,
             progress=False,
         )
         card = read_card(folder)
@@ -467,6 +468,8 @@ def test_the_recipe_walks_from_cine_hearts_over_coarse_pixels_to_fine_ones(data,
         *(f"{meeting}-{name}" for meeting in earlier for name in ("without-fold-0", "it")),
     }
     card, last = read_card(model), read_card(final)
+    with_onnx = {folder for folder in tmp_path.rglob("*") if (folder / "network.onnx").is_file()}
+    assert with_onnx == {model, finder, final}  # the others are only gone on from
     assert (
         card.training["folds"] == [1] and last.training["folds"] == "all" and (last.name, last.version) == ("it", "7")
     )
@@ -498,7 +501,8 @@ def test_the_mean_with_the_start_lies_half_way(data, tmp_path, trained):
     def weights(folder):
         return load_file(folder / "weights.safetensors")
 
-    common = dict(name="m", preset_name="tiny", folds=[1], run_parameters=parameters(), progress=False, start=trained)
+    common = dict(name="m", preset_name="tiny", folds=[1], run_parameters=parameters(), start=trained)
+    common |= dict(with_onnx=False, progress=False)
     there = train_scarnet(data, tmp_path / "there", **common)
     half = train_scarnet(data, tmp_path / "half", mean_with_start=True, **common)
     start, end, middle = weights(trained), weights(there), weights(half)
@@ -533,6 +537,7 @@ def test_a_run_can_go_on_from_a_model_and_says_so(data, trained, tmp_path):
         start=trained,
         synthetic=True,
         run_parameters=parameters(epochs=1, learning_rate=0.0),
+        with_onnx=False,
         progress=False,
     )
     card = verify(folder)
@@ -629,12 +634,9 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(data, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_weights(data, trained, tmp_path):
-    again = train_scarnet(
-        data, tmp_path / "m", name="m", preset_name="tiny", folds=[1], run_parameters=parameters(), progress=False
-    )
-    other = train_scarnet(
-        data, tmp_path / "n", name="m", preset_name="tiny", folds=[1], run_parameters=parameters(seed=2), progress=False
-    )
+    common = dict(name="m", preset_name="tiny", folds=[1], with_onnx=False, progress=False)
+    again = train_scarnet(data, tmp_path / "m", run_parameters=parameters(), **common)
+    other = train_scarnet(data, tmp_path / "n", run_parameters=parameters(seed=2), **common)
     assert weights(again) == weights(trained) != weights(other)
 
 
@@ -669,6 +671,7 @@ def test_muon_moves_matrices_alike_in_every_direction_and_leaves_heads_to_adamw(
         folds=[1],
         turn_degrees=20.0,
         run_parameters=parameters(optimizer="muon", learning_rate=0.02),
+        with_onnx=False,
         progress=False,
     )
     card = verify(folder)

@@ -104,7 +104,7 @@ class Workshop:
 
     def segmenter(self, folds: list[int] | None, folder: Path, **card) -> Path:
         """A network trained on the patients of `folds` (None: all). `card`: name and version."""
-        made = self._scarnet(None, self.folder / "start", run_parameters=self.recipe.start)
+        made = self._scarnet(None, self.folder / "start", with_onnx=False, run_parameters=self.recipe.start)
         last = list(self.recipe.patients)[-1]
         for name, meeting in self.recipe.patients.items():
             made = self._scarnet(
@@ -120,14 +120,14 @@ class Workshop:
                 mean_with_start=meeting.mean_with_start,
                 changes=meeting.changes,
                 run_parameters=meeting.run,
-                **(card if name == last else {}),
+                **(card if name == last else {"with_onnx": False}),
             )
         return made
 
     def finder(self, folds: list[int] | None, folder: Path, **card) -> Path:
         """A network that finds the LV, trained on the patients of `folds` (None: all)."""
         start = self.folder / "finder-start"
-        self._finder(None, start, run_parameters=self.recipe.finder_start)
+        self._finder(None, start, with_onnx=False, run_parameters=self.recipe.finder_start)
         return self._finder(self.data, folder, folds=folds, start=start, run_parameters=self.recipe.finder, **card)
 
     def without_fold(self, fold: int, folds: list[int]) -> tuple[Path, Path]:

@@ -80,6 +80,7 @@ def train_scarnet(
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
+    with_onnx: bool = True,
     progress: bool = True,
 ) -> Path:
     """Train ScarNet on the patients of `folds` (all, unless given) and write a model folder to `output`.
@@ -92,7 +93,8 @@ def train_scarnet(
     preset's configuration that differ, such as switched-off blocks (`use_unet_branch`). `turn_degrees`: hearts are met along patient axes,
     but for turns of this standard deviation; None: in any orientation. `noise`: that is added at most, in standard deviations of
     the crop. `varied`: samples differ more in shape and light (`VARIED`). `mean_with_start`: the weights
-    that are written are the mean of `start`'s and those that training ended with. The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
+    that are written are the mean of `start`'s and those that training ended with. `with_onnx`: also the file that processors run, which
+    what is only gone on from does not need. The run's checkpoint lies in `output/run` until the end; calling again with the same arguments goes on from it. Raises InputError or UsageError.
     """
     config = changed(preset(preset_name), changes or {})
     if loss not in LOSSES:
@@ -166,7 +168,9 @@ def train_scarnet(
         licence=licence,
         citation=citation,
     )
-    return write_model(module.network, card, output, channels=config.in_slices, side=config.input_size)
+    return write_model(
+        module.network, card, output, channels=config.in_slices, side=config.input_size, with_onnx=with_onnx
+    )
 
 
 def train_finder(
@@ -182,11 +186,13 @@ def train_finder(
     run_parameters: RunParameters,
     licence: str = "",
     citation: str = "",
+    with_onnx: bool = True,
     progress: bool = True,
 ) -> Path:
     """Train the network that finds the LV, on LGE patients, on a folder of cine anatomy, or on both.
 
     Without patients (`data` None) cine hearts are lit as LGE. `start`: a finder to go on from. `patients`: of the folds' patients, only these.
+    `with_onnx`: as for `train_scarnet`.
     """
     config = FinderConfig()
     cases = _chosen(data, folds, patients) if data is not None else []
@@ -217,20 +223,30 @@ def train_finder(
         licence=licence,
         citation=citation,
     )
-    return write_model(module.network, card, output, channels=1, side=WholeSlices.SIDE, any_size=True)
+    return write_model(
+        module.network, card, output, channels=1, side=WholeSlices.SIDE, any_size=True, with_onnx=with_onnx
+    )
 
 
 def write_model(
-    network: torch.nn.Module, card: ModelCard, output: Path, *, channels: int, side: int, any_size: bool = False
+    network: torch.nn.Module,
+    card: ModelCard,
+    output: Path,
+    *,
+    channels: int,
+    side: int,
+    any_size: bool = False,
+    with_onnx: bool = True,
 ) -> Path:
     """Weights, the ONNX file that reads them and, last, the card with the hashes of both."""
     output = Path(output)
     network = rounded(network)
-    save_weights(network, output / WEIGHTS_NAME)
-    export_onnx(
-        network, output / ONNX_NAME, weights=output / WEIGHTS_NAME, channels=channels, side=side, any_size=any_size
-    )
-    card = replace(card, files={n: sha256_of(output / n) for n in (WEIGHTS_NAME, ONNX_NAME)})
+    weights = output / WEIGHTS_NAME
+    save_weights(network, weights)
+    if with_onnx:
+        export_onnx(network, output / ONNX_NAME, weights=weights, channels=channels, side=side, any_size=any_size)
+    names = (WEIGHTS_NAME, ONNX_NAME) if with_onnx else (WEIGHTS_NAME,)
+    card = replace(card, files={name: sha256_of(output / name) for name in names})
     with replacing(output / CARD_NAME) as part:
         part.write_text(card.to_json(), encoding="utf-8")
     shutil.rmtree(output / "run", ignore_errors=True)
