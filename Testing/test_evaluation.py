@@ -286,6 +286,22 @@ def test_blood_is_changed_against_healthy_muscle(name, share, phantom):
     assert contrast(series) == pytest.approx(share * contrast(phantom.series), rel=0.1)
 
 
+@pytest.mark.parametrize("above", [0.25, -0.25])
+def test_magnitude_shows_muscle_as_far_from_black_as_asked_and_air_black(above, phantom):
+    labels, before = phantom.labels, phantom.series.image
+    after = stress.as_magnitude((phantom.series, labels), above)[0].image
+    k = int(np.argmax((labels == 1).sum(axis=(1, 2))))
+    healthy, cavity = (labels[k] == label for label in (2, 1))
+    level, blood = (float(np.median(before[k][of])) for of in (healthy, cavity))
+    zero = level - above * (blood - level)
+    assert after[k].min() >= zero - 1e-3 * (blood - level)  # magnitude is never negative
+    signal = (after[k] - zero) / (blood - level)
+    assert np.median(signal[healthy]) == pytest.approx(abs(above), abs=0.02)
+    assert np.median(signal[cavity]) == pytest.approx(1 + above, abs=0.02)
+    darkest = before[k] < np.percentile(before[k], 10)
+    assert np.median(signal[darkest]) < 0.08
+
+
 @pytest.fixture(scope="module")
 def longer_than_the_ventricle(tmp_path_factory):
     """A simulated heart whose stack goes on beyond the apex, as a cine volume; and one that ends with it, which says nothing."""

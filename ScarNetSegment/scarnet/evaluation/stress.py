@@ -19,6 +19,9 @@ from scarnet.training.data import resample_labels
 
 #: How softly the cavity's border follows when blood is made brighter or darker (standard deviation).
 EDGE_MM = 0.8
+#: Beside the heart, what is darker than muscle and this share of blood's contrast, over so large an area, is lung or air; its noise in
+#: magnitude images, in the same unit.
+AIR_LEVEL, AIR_MM2, AIR_NOISE = 0.35, 600.0, 0.04
 Case = tuple[LgeSeries, np.ndarray]
 
 
@@ -125,6 +128,34 @@ def with_blood(case: Case, share: float) -> Case:
     return _on(series, series.image + change * soft), labels
 
 
+def as_magnitude(case: Case, above: float) -> Case:
+    """Magnitude about a zero that lies below healthy muscle by `above`, share of blood's contrast to it: near zero muscle is black as by
+    the inversion time of most protocols, and below it the inversion time was too short. Lung and air, which EMIDEC shows darker still,
+    are black."""
+    series, labels = case
+    rng, image = np.random.default_rng(0), series.image.astype(np.float32)
+    healthy, cavity = labels == Label.MYOCARDIUM, labels == Label.BLOOD_POOL
+    for k, plane in enumerate(image):
+        of = (k,) if healthy[k].any() and cavity[k].any() else ()  # beyond the ventricle as in all of the stack
+        level = np.median(image[of][healthy[of]] if of else series.image[healthy])
+        contrast = (np.median(image[of][cavity[of]]) if of else np.median(series.image[cavity])) - level
+        zero = level - above * contrast
+        air = _air(plane, labels[k] > 0, level + AIR_LEVEL * contrast, series.geometry.pixel_area_mm2)
+        black = zero + AIR_NOISE * contrast * rng.rayleigh(1.0, plane.shape)
+        image[k] = zero + np.abs((1 - air) * plane + air * black - zero)
+    return _on(series, image), labels
+
+
+def _air(plane: np.ndarray, heart: np.ndarray, level: float, pixel_area_mm2: float) -> np.ndarray:
+    """Share of air or lung in each pixel: large dark areas beside the heart."""
+    dark = (ndimage.gaussian_filter(plane, 1.2) < level) | (plane <= plane.min())
+    parts, count = ndimage.label(
+        ndimage.binary_opening(dark & ~ndimage.binary_dilation(heart, iterations=2), iterations=3)
+    )
+    areas = ndimage.sum_labels(np.ones(parts.shape), parts, np.arange(1, count + 1)) * pixel_area_mm2
+    return ndimage.gaussian_filter(np.isin(parts, 1 + np.flatnonzero(areas > AIR_MM2)).astype(np.float32), 0.7)
+
+
 def blurred(case: Case, sigma_mm: float) -> Case:
     """As by breathing or a coarse acquisition."""
     series, labels = case
@@ -165,6 +196,8 @@ CHANGES: dict[str, Callable[[Case], Case]] = {
     "contrast flattened (gamma 0.6)": lambda case: with_values(case, _flat),
     "blood brighter by a half": lambda case: with_blood(case, 0.5),
     "blood darker by a half": lambda case: with_blood(case, -0.5),
+    "magnitude, muscle nulled": lambda case: as_magnitude(case, 0.1),
+    "magnitude, nulled too early": lambda case: as_magnitude(case, -0.1),
     "blurred by 1.5 mm": lambda case: blurred(case, 1.5),
     "signed with an offset, as PSIR": lambda case: with_values(case, lambda image: 3 * image - 2000),
     "tilted by 35 degrees": lambda case: tilted(case, 35.0),
