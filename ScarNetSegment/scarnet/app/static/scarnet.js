@@ -34,7 +34,7 @@
   // What takes the place of corrections that were not exported does so only if the reader agrees. The session is asked, not
   // this page's state: a stroke may be on its way.
   const agreed = async () => !(await window.trame.trigger("unsaved")) ||
-    window.confirm("Your corrections, or that you reviewed this, were not exported and will be lost. Go on?");
+    window.confirm("Corrections or a review that were not exported will be lost. Go on?");
   // Of all that a reader asks to open, the last is opened: an earlier wish that is not sent yet, or on its way, is given up.
   let wishes = 0;
   let sending = null;
