@@ -158,7 +158,7 @@ def test_measure_does_not_take_what_it_needs_away(run, patient, tmp_path):
     (tmp_path / "x").mkdir()
     refused(run("measure", out / "labels.nii.gz", *options, "--ai", out), 2, "folder of --ai", "another --output")
     refused(run("measure", out / "segmentation.dcm", *options), 2, "another --output")
-    refused(run("measure", out / "labels.nii.gz", *options), 2, "what a model drew", "--ai", "another --output")
+    refused(run("measure", out / "labels.nii.gz", *options), 2, "what scarnet segment drew", "--ai", "another --output")
     assert (out / "report.json").read_bytes() == before
     measured = (out / "labels.nii.gz", "--volume", patient, "-o", tmp_path / "measured", "--ai", out)
     assert run("measure", *measured)[0] == run("measure", *measured)[0] == 0  # its own report it replaces

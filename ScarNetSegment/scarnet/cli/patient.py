@@ -151,7 +151,7 @@ def measure(
         )
     if holds_run(output):
         raise UsageError(
-            f"{output} holds the report of what a model drew, which would be replaced; choose another --output, and give this folder as --ai."
+            f"{output} holds the report of what scarnet segment drew, which would be replaced; choose another --output, and give this folder as --ai."
         )
     parameters = measuring(density, rv_insertion, remote)
     series, patient = _stack_and_patient(volume, output, spacing, series_number, reconstruction, dicom, identified)

@@ -12,7 +12,7 @@ from scarnet.series import LgeSeries
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether `folder` holds the report of what a model drew: not of what was measured afterwards, and not of an intensity method."""
+    """Whether `folder` holds the report of what `scarnet segment` drew, not of what was measured afterwards."""
     try:
         facts = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))["provenance"]
         return bool(facts["model"]) and "read_from_file_sha256" not in (facts.get("segmentation") or {})
