@@ -18,7 +18,7 @@ from scarnet.evaluation.curves import points
 from scarnet.evaluation.noise import RANGE_PERCENTILES, generator_of, with_noise
 from scarnet.evaluation.page import is_page
 from scarnet.evaluation.results import provenance
-from scarnet.evaluation.study import conditions_of, drawn, run_study, splits_of, trainings_of
+from scarnet.evaluation.study import bases_of, conditions_of, drawn, run_study, splits_of, trainings_of
 from scarnet.evaluation.study_config import comparison_of, read_study, study_from
 from scarnet.export import write_label_map
 from scarnet.export.segmentation_file import write_volume
@@ -158,6 +158,7 @@ def test_nobody_is_trained_on_and_judged(hearts):
     curve = splits_of(study_from(values | {"kind": "learning-curve", "sizes": [1, 2], "draws": 3}))
     assert len(curve) == 6 * len(folds) and all(len(split.train) == split.size for split in curve)
     assert all(not {c.name for c in s.train} & {c.name for c in s.test} for s in curve)
+    assert [(s.name, s.size) for s in bases_of(curve)] == [(s.name, 0) for s in splits]  # for what is not trained
     with pytest.raises(UsageError, match="do not exist"):
         splits_of(study_from(values | {"folds": [9]}))
     same = study_from({**values, "folds": None, "train_data": hearts})

@@ -7,7 +7,7 @@ import numpy as np
 from scarnet.conventions import dice, scar_mask
 from scarnet.evaluation.judge import spread
 from scarnet.evaluation.results import clean
-from scarnet.evaluation.study import Condition, _bases, conditions_of, judged_items, splits_of
+from scarnet.evaluation.study import Condition, bases_of, conditions_of, judged_items, splits_of
 from scarnet.evaluation.study_config import Study
 from scarnet.evaluation.tables import Table, number
 from scarnet.export.tables import write_csv
@@ -23,7 +23,7 @@ def patient_rows(study: Study, output: Path, skipped: dict[str, str]) -> list[di
         if plan.name in skipped:
             continue
         splits = splits_of(study)
-        for split in splits if plan.trainer else _bases(splits):
+        for split in splits if plan.trainer else bases_of(splits):
             for condition in conditions_of(study):
                 rows += [
                     _row(plan.name, split, condition, *item)

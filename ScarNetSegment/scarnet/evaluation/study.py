@@ -165,7 +165,7 @@ def run_study(
     with _threads(study.threads):
         for plan in plans:
             try:
-                for split in splits if plan.trainer else _bases(splits):
+                for split in splits if plan.trainer else bases_of(splits):
                     folder = output / "models" / plan.name / split.name
                     training = Training(plan, split, folder)
                     if plan.trainer and not training.done:
@@ -186,9 +186,10 @@ def run_study(
     return skipped
 
 
-def _bases(splits: list[Split]) -> list[Split]:
-    """One split for each set of judged patients."""
-    return [replace(split, name=split.base) for split in {split.base: split for split in splits}.values()]
+def bases_of(splits: list[Split]) -> list[Split]:
+    """One split for each set of judged patients, for what is not trained on any of them."""
+    last = {split.base: split for split in splits}
+    return [replace(split, name=split.base, size=0, draw=0) for split in last.values()]
 
 
 def _ordered(plans: list[ModelPlan]) -> list[ModelPlan]:
@@ -447,7 +448,9 @@ def judge_models(study: Study, output: Path, skipped: dict[str, str]) -> dict[st
         if plan.name in skipped:
             continue
         items = (
-            item for split in _bases(splits_of(study)) for item in judged_items(study, output, plan, split, Condition())
+            item
+            for split in bases_of(splits_of(study))
+            for item in judged_items(study, output, plan, split, Condition())
         )
         judged[plan.name] = judge(items)
     return judged
