@@ -156,7 +156,9 @@ def test_measure_does_not_take_what_it_needs_away(run, patient, tmp_path):
     before = (out / "report.json").read_bytes()
     options = ("--volume", patient, "-o", tmp_path / "x" / ".." / "out")
     (tmp_path / "x").mkdir()
-    refused(run("measure", out / "labels.nii.gz", *options, "--ai", out), 2, "folder of --ai", "another --output")
+    refused(
+        run("measure", out / "labels.nii.gz", *options, "--ai", out), 2, "what scarnet segment drew", "another --output"
+    )
     refused(run("measure", out / "segmentation.dcm", *options), 2, "another --output")
     refused(run("measure", out / "labels.nii.gz", *options), 2, "what scarnet segment drew", "--ai", "another --output")
     assert (out / "report.json").read_bytes() == before

@@ -1,5 +1,6 @@
 """Whole files or none: written beside their place under another name, then moved; and files that cannot be read."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -33,6 +34,20 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:  # a folder that may not be entered, a disk that is gone
         raise InputError(f"{path} cannot be opened ({error.strerror}); see whether you may read it.") from error
+
+
+#: The disk or a quota is full, or nothing may be written there.
+_NO_ROOM = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def no_room(error: BaseException) -> OSError | None:
+    """Of `error` and what caused it, the first that says that nothing more can be written: libraries wrap it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _umask() -> int:

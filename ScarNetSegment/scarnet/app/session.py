@@ -18,8 +18,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from scarnet.app.uploads import CHUNK_BYTES, NO_ROOM, Upload, UploadLimits, is_full
+from scarnet.app.uploads import CHUNK_BYTES, NO_ROOM, Upload, UploadLimits
 from scarnet.errors import InputError, ScarNetError
+from scarnet.files import no_room
 from scarnet.pacs import archive_at
 
 #: The header by which the door shows that it is the door.
@@ -99,7 +100,7 @@ class Session:
             return web.Response(status=413, text=str(error))
         except (OSError, ValueError, AssertionError) as error:
             upload.remove()
-            if is_full(error):
+            if no_room(error):
                 return web.Response(status=507, text=NO_ROOM)
             return web.Response(status=400, text="The files did not arrive whole; send them again.")
         asyncio.get_running_loop().create_task(self._open_upload(upload, files))

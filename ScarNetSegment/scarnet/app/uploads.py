@@ -1,6 +1,5 @@
 """Files that a visitor sends: counted, kept in their private folder, never under a name that leads out of it."""
 
-import errno
 import re
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from scarnet.errors import InputError
+from scarnet.files import no_room
 from scarnet.series.image_file import kind_of
 from scarnet.series.members import is_archive
 
@@ -81,15 +81,10 @@ class Upload:
                         while chunk := packed.read(CHUNK_BYTES):
                             self.write(file, chunk)
         except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
-            if is_full(error):
+            if no_room(error):
                 raise InputError(NO_ROOM) from error
             raise InputError("The zip archive is damaged or encrypted; send its files unpacked.") from error
         path.unlink()
-
-
-def is_full(error: Exception) -> bool:
-    """Whether `error` says that the disk is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _begins_as_archive(path: Path) -> bool:

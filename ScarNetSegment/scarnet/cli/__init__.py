@@ -26,6 +26,7 @@ from scarnet.cli.samples import demo, phantom
 from scarnet.cli.studies import series_app
 from scarnet.cli.training import cross_validate, train
 from scarnet.errors import Cancelled, ScarNetError, UsageError
+from scarnet.files import no_room
 from scarnet.temporary import remove_stale
 
 app = typer.Typer(
@@ -82,17 +83,11 @@ for _group in (app, models_app, series_app, pacs_app):
     for _registered in _group.registered_commands:
         _registered.callback = _stoppable(_registered.callback)
 
-#: Failures of the place that is written to, not of this program.
-_NOTHING_FITS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
-
 
 def _as_ours(error: Exception) -> ScarNetError | None:
     """What the system refuses, in words that say what to do; None for what is a failure of ours."""
-    cause: BaseException | None = error
-    while cause is not None:  # libraries wrap it: pydicom in an OSError without a number
-        if isinstance(cause, OSError) and cause.errno in _NOTHING_FITS:
-            return UsageError(f"Nothing more can be written ({cause.strerror}); free space or choose another --output.")
-        cause = cause.__cause__ or cause.__context__
+    if full := no_room(error):
+        return UsageError(f"Nothing more can be written ({full.strerror}); free space or choose another --output.")
     if isinstance(error, OSError) and error.errno == errno.EACCES:
         return UsageError(
             f"{error.filename or 'A file'} cannot be opened ({error.strerror}); change its permissions, or choose another --output."

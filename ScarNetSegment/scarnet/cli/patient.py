@@ -143,8 +143,6 @@ def measure(
     from scarnet.quantification import quantify, summarise_edits
     from scarnet.segments import after_edits
 
-    if ai is not None and ai.resolve() == output.resolve():
-        raise UsageError(f"{output} is the folder of --ai, whose report would be replaced; choose another --output.")
     if segmentation.resolve() == output.resolve() / "segmentation.dcm":
         raise UsageError(
             f"{segmentation} lies where the report is written, and would be removed; choose another --output."

@@ -130,8 +130,8 @@ def with_blood(case: Case, share: float) -> Case:
 
 def as_magnitude(case: Case, above: float) -> Case:
     """Magnitude about a zero that lies below healthy muscle by `above`, share of blood's contrast to it: near zero muscle is black as by
-    the inversion time of most protocols, and below it the inversion time was too short. Lung and air, which EMIDEC shows darker still,
-    are black."""
+    the inversion time of most protocols, and below it the inversion time was too short. Lung and air, grey in
+    EMIDEC, are black."""
     series, labels = case
     rng, image = np.random.default_rng(0), series.image.astype(np.float32)
     healthy, cavity = labels == Label.MYOCARDIUM, labels == Label.BLOOD_POOL

@@ -12,15 +12,22 @@ SEGMENTATION_NAMES = ("labels.nii.gz", "segmentation.seg.nrrd")
 WRITTEN_KEY = "written_sha256"
 
 
-def written_before(folder: Path) -> dict[str, str] | None:
-    """SHA-256 of the segmentations that a run left in `folder`, by name, as its report.json says; None where there is no such report."""
+def provenance_in(folder: Path) -> dict | None:
+    """Of the report.json that we left in `folder`; None where there is none of ours."""
     try:
         report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
-        if not report["schema"].startswith("scarnet-report/"):
-            return None
-        return dict(report["provenance"].get(WRITTEN_KEY) or {})
+        return dict(report["provenance"]) if report["schema"].startswith("scarnet-report/") else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def written_before(folder: Path) -> dict[str, str] | None:
+    """SHA-256 of the segmentations that a run left in `folder`, by name, as its report.json says; None where there is no such report."""
+    facts = provenance_in(folder)
+    if facts is None:
+        return None
+    written = facts.get(WRITTEN_KEY)
+    return written if isinstance(written, dict) else {}
 
 
 def edited_names(folder: Path, written: dict[str, str]) -> list[str]:

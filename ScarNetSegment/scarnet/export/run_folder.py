@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from scarnet.errors import InputError
+from scarnet.export.hand_work import provenance_in
 from scarnet.export.segmentation_file import read_segmentation
 from scarnet.segmentation import ScarSegmentation
 from scarnet.series import LgeSeries
@@ -13,11 +14,8 @@ from scarnet.series import LgeSeries
 
 def holds_run(folder: Path) -> bool:
     """Whether `folder` holds the report of what `scarnet segment` drew, not of what was measured afterwards."""
-    try:
-        facts = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))["provenance"]
-        return bool(facts["model"]) and "read_from_file_sha256" not in (facts.get("segmentation") or {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    facts = provenance_in(folder) or {}
+    return bool(facts.get("model")) and "read_from_file_sha256" not in (facts.get("segmentation") or {})
 
 
 def read_run(folder: Path, series: LgeSeries) -> ScarSegmentation:

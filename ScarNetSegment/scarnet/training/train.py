@@ -238,7 +238,7 @@ def write_model(
     any_size: bool = False,
     with_onnx: bool = True,
 ) -> Path:
-    """Weights, the ONNX file that reads them and, last, the card with the hashes of both."""
+    """Weights, the ONNX file that reads them, if it is asked for, and last the card with their hashes."""
     output = Path(output)
     network = rounded(network)
     weights = output / WEIGHTS_NAME
